@@ -1,0 +1,12 @@
+# cpp-httplib >= 0.11 (Debian: libcpp-httplib-dev, a header and a shared library), MIT. HTTP server and client of mcp/.
+find_path(GPUMCP_HTTPLIB_INCLUDE httplib.h)
+find_library(GPUMCP_HTTPLIB_LIBRARY NAMES cpp-httplib)
+if(NOT GPUMCP_HTTPLIB_INCLUDE)
+  message(FATAL_ERROR "httplib.h is missing: install libcpp-httplib-dev, or set GPUMCP_HTTPLIB_INCLUDE to its folder")
+endif()
+add_library(gpumcp_httplib INTERFACE)
+target_include_directories(gpumcp_httplib SYSTEM INTERFACE ${GPUMCP_HTTPLIB_INCLUDE})
+if(GPUMCP_HTTPLIB_LIBRARY)
+  target_link_libraries(gpumcp_httplib INTERFACE ${GPUMCP_HTTPLIB_LIBRARY})
+endif()
+add_library(gpumcp::httplib ALIAS gpumcp_httplib)

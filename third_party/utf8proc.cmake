@@ -1,0 +1,10 @@
+# utf8proc >= 2.8 (Debian: libutf8proc-dev), MIT. Unicode normal forms, categories and case for tokenizers.
+find_path(GPUMCP_UTF8PROC_INCLUDE utf8proc.h)
+find_library(GPUMCP_UTF8PROC_LIBRARY utf8proc)
+if(NOT GPUMCP_UTF8PROC_INCLUDE OR NOT GPUMCP_UTF8PROC_LIBRARY)
+  message(FATAL_ERROR "utf8proc is missing: install libutf8proc-dev")
+endif()
+add_library(gpumcp_utf8proc INTERFACE)
+target_include_directories(gpumcp_utf8proc SYSTEM INTERFACE ${GPUMCP_UTF8PROC_INCLUDE})
+target_link_libraries(gpumcp_utf8proc INTERFACE ${GPUMCP_UTF8PROC_LIBRARY})
+add_library(gpumcp::utf8proc ALIAS gpumcp_utf8proc)
