@@ -1,0 +1,8 @@
+# Tests of gpu_runtime's torch-free part.
+add_executable(gpu_runtime_base_test
+  gpu_runtime/main.cpp
+  gpu_runtime/json_test.cpp)
+target_link_libraries(gpu_runtime_base_test PRIVATE gpumcp_gpu_runtime_base doctest::doctest gpumcp::build)
+target_compile_definitions(gpu_runtime_base_test PRIVATE
+  GPUMCP_TEST_GOLDEN="${CMAKE_CURRENT_SOURCE_DIR}/golden")
+add_test(NAME gpu_runtime_base COMMAND gpu_runtime_base_test)
