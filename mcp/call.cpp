@@ -1,0 +1,160 @@
+#include "mcp/call.h"
+
+#include <fmt/format.h>
+
+#include "mcp/server_impl.h"
+
+namespace gpumcp::mcp {
+namespace {
+
+constexpr std::string_view kComplete = R"({"resultType":"complete",)";
+
+Json server_info(const ServerOptions& options) {
+  return to_json(Implementation{options.name, options.version, options.title});
+}
+
+}  // namespace
+
+std::string modern_meta_text(const ServerOptions& options) {
+  return fmt::format(R"("_meta":{{"{}":{}}})", kMetaServerInfo, to_text(server_info(options)));
+}
+
+std::string modern_result(std::string_view result, const ServerOptions& options) {
+  std::string out(kComplete);
+  const std::string_view body = result.substr(1, result.size() - 2);  // without the braces
+  out.reserve(result.size() + 200);
+  out += body;
+  if (!body.empty()) out += ',';
+  out += modern_meta_text(options);
+  out += '}';
+  return out;
+}
+
+Call::Call(std::shared_ptr<Session> session, Spec spec) : session_(std::move(session)), spec_(std::move(spec)) {
+  ++session_->server_.calls;
+}
+
+Call::~Call() { --session_->server_.calls; }
+
+bool Call::claim() {
+  std::scoped_lock lock(mutex_);
+  return !std::exchange(answered_, true);
+}
+
+void Call::send(std::string text, std::optional<ErrorCode> code) {
+  spec_.sink->respond(std::move(text), code);
+  session_->end_call(spec_.id);
+}
+
+void Call::finish(const CallToolResult& result) {
+  if (!claim()) return;
+  CallToolResult out = result;
+  if (!result_meta_.is_null()) {
+    if (out._meta.is_null()) out._meta = Json::object();
+    out._meta.update(result_meta_);
+  }
+  if (!spec_.modern) return send(make_result(spec_.id, to_text(out, spec_.version)), std::nullopt);
+  if (out._meta.is_null()) {
+    send(make_result(spec_.id, modern_result(to_text(out), session_->server_.options)), std::nullopt);
+  } else {
+    out._meta[std::string(kMetaServerInfo)] = server_info(session_->server_.options);
+    std::string text(kComplete);
+    text += std::string_view(to_text(out)).substr(1);
+    send(make_result(spec_.id, text), std::nullopt);
+  }
+}
+
+void Call::finish_contents(const std::vector<ResourceContents>& contents) {
+  if (!claim()) return;
+  std::string out = R"({"contents":[)";
+  for (size_t i = 0; i < contents.size(); ++i) {
+    if (i) out += ',';
+    append_json(out, contents[i]);
+  }
+  out += ']';
+  if (spec_.modern) {
+    out += R"(,"ttlMs":0,"cacheScope":"private"})";
+    out = modern_result(out, session_->server_.options);
+  } else {
+    out += '}';
+  }
+  send(make_result(spec_.id, out), std::nullopt);
+}
+
+void Call::finish_error(const Error& error) {
+  if (!claim()) return;
+  Error out = error;
+  if (static_cast<int>(out.code) > 0) out.code = ErrorCode::internal_error;
+  send(make_error(spec_.id, out), out.code);
+}
+
+void Call::cancel() {
+  const bool first = claim();
+  stop_.request_stop();
+  if (!first) return;
+  spec_.sink->dropped();
+  session_->end_call(spec_.id);
+}
+
+void Call::progress(double progress, std::optional<double> total, std::string_view message) {
+  if (spec_.progress_token.empty()) return;
+  Json params = {{"progress", progress}};
+  if (total) params["total"] = *total;
+  if (!message.empty()) params["message"] = message;
+  notify_progress(params);
+}
+
+void Call::progress(const Json& params) { notify_progress(params); }
+
+void Call::notify_progress(const Json& params) {
+  if (spec_.progress_token.empty()) return;
+  const double value = params.value("progress", 0.0);
+  std::string text = fmt::format(R"({{"progressToken":{},"progress":)", spec_.progress_token);
+  append_number(text, value);
+  if (auto total = params.find("total"); total != params.end() && total->is_number())
+    (text += R"(,"total":)") += to_text(*total);
+  if (auto message = params.find("message");
+      message != params.end() && message->is_string() && spec_.version >= "2025-03-26")
+    (text += R"(,"message":)") += to_text(*message);
+  text += '}';
+  std::scoped_lock lock(mutex_);
+  if (answered_ || value <= last_progress_) return;  // the spec: it must grow
+  last_progress_ = value;
+  spec_.sink->notify(make_notification("notifications/progress", text));
+}
+
+void Call::log(LogLevel level, std::string_view message) {
+  if (!spec_.log_level || level < *spec_.log_level) return;
+  std::string params = fmt::format(R"({{"level":"{}","data":)", log_level_name(level));
+  append_string(params, message);
+  params += '}';
+  std::scoped_lock lock(mutex_);
+  if (!answered_) spec_.sink->notify(make_notification("notifications/message", params));
+}
+
+void Call::set_meta(std::string_view key, Json value) {
+  std::scoped_lock lock(mutex_);
+  if (result_meta_.is_null()) result_meta_ = Json::object();
+  result_meta_[std::string(key)] = std::move(value);
+}
+
+void Call::respond_result(std::string_view result) {
+  if (!claim()) return;
+  if (spec_.modern) return send(make_result(spec_.id, result), std::nullopt);
+  if (spec_.version < "2025-06-18" && spec_.method == "tools/call") {
+    // Older clients know neither structuredContent nor links: decode and write anew.
+    if (auto decoded = call_tool_result_from_text(result))
+      return send(make_result(spec_.id, to_text(*decoded, spec_.version)), std::nullopt);
+  }
+  if (!result.starts_with(kComplete)) return send(make_result(spec_.id, result), std::nullopt);
+  std::string legacy = "{";
+  legacy += result.substr(kComplete.size());
+  send(make_result(spec_.id, legacy), std::nullopt);
+}
+
+void Call::respond_tool_error(std::string_view text) {
+  if (spec_.method == "tools/call") return finish(CallToolResult::error(std::string(text)));
+  finish_error({ErrorCode::internal_error, std::string(text)});
+}
+
+}  // namespace gpumcp::mcp

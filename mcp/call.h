@@ -1,0 +1,75 @@
+// Call: one tools/call or resources/read in progress. The Context of its handler, or the ForwardedRequest of a
+// forwarder. Shared by the session's table, by the task on the pool and by whoever forwards; the first answer
+// counts, a cancelled call answers nothing. Thread-safe. Private to mcp.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <stop_token>
+
+#include "mcp/context.h"
+#include "mcp/server.h"
+#include "mcp/session.h"
+
+namespace gpumcp::mcp {
+
+class Call final : public Context, public ForwardedRequest {
+ public:
+  struct Spec {
+    RequestId id;
+    std::string method, version;
+    bool modern = false;
+    CallInfo info;
+    std::string arguments;        // JSON text
+    std::string progress_token;   // JSON text, empty: none
+    std::optional<LogLevel> log_level;
+    std::shared_ptr<ReplySink> sink;
+  };
+  Call(std::shared_ptr<Session> session, Spec spec);
+  ~Call() override;
+
+  // Answers; does nothing after the first answer or a cancellation.
+  void finish(const CallToolResult& result);
+  void finish_contents(const std::vector<ResourceContents>& contents);
+  void finish_error(const Error& error);
+  void cancel();
+
+  // Context
+  void progress(double progress, std::optional<double> total, std::string_view message) override;
+  std::stop_token stop_token() const override { return stop_.get_token(); }
+  void log(LogLevel level, std::string_view message) override;
+  void set_meta(std::string_view key, Json value) override;
+  const CallInfo& call() const override { return spec_.info; }
+
+  // ForwardedRequest
+  const std::string& method() const override { return spec_.method; }
+  const std::string& name() const override { return spec_.info.tool; }
+  std::string_view arguments() const override { return spec_.arguments; }
+  const Json& meta() const override { return spec_.info._meta; }
+  const std::string& protocol_version() const override { return spec_.version; }
+  bool wants_progress() const override { return !spec_.progress_token.empty(); }
+  void progress(const Json& params) override;
+  void respond_result(std::string_view result) override;
+  void respond_error(Error error) override { finish_error(error); }
+  void respond_tool_error(std::string_view text) override;
+
+ private:
+  void send(std::string result_or_error, std::optional<ErrorCode> code);
+  bool claim();  // true for the first answer
+  void notify_progress(const Json& params);
+
+  const std::shared_ptr<Session> session_;
+  const Spec spec_;
+  std::stop_source stop_;
+  std::mutex mutex_;  // guards what follows, and the order of what is sent
+  bool answered_ = false;
+  double last_progress_ = -1;
+  Json result_meta_ = nullptr;
+};
+
+// Adds resultType and the server's identity to a result's text, as 2026-07-28 wants; an existing _meta keeps
+// its keys.
+std::string modern_result(std::string_view result, const ServerOptions& options);
+std::string modern_meta_text(const ServerOptions& options);
+
+}  // namespace gpumcp::mcp

@@ -1,0 +1,264 @@
+#include "mcp/client.h"
+
+#include <fmt/format.h>
+
+#include <condition_variable>
+
+namespace gpumcp::mcp {
+namespace {
+
+// The slot that request() waits on.
+struct Waiter {
+  std::mutex mutex;
+  std::condition_variable_any done;
+  std::optional<Result<std::string>> result;
+};
+
+std::string string_member(const Json& json, const char* key) {
+  auto it = json.find(key);
+  return it != json.end() && it->is_string() ? it->get<std::string>() : std::string();
+}
+
+std::string json_string(std::string_view text) {
+  std::string out;
+  append_string(out, text);
+  return out;
+}
+
+}  // namespace
+
+Client::Client(std::unique_ptr<Transport> transport, ClientOptions options)
+    : transport_(std::move(transport)), options_(std::move(options)) {
+  reader_ = std::thread([this] { read_loop(); });
+}
+
+Client::~Client() {
+  close();
+  reader_.join();
+}
+
+Result<std::unique_ptr<Client>> Client::connect(std::unique_ptr<Transport> transport, ClientOptions options) {
+  std::unique_ptr<Client> client(new Client(std::move(transport), std::move(options)));
+  if (auto ok = client->negotiate(); !ok) return tl::unexpected(std::move(ok.error()));
+  return client;
+}
+
+Result<void> Client::negotiate() {
+  if (options_.era == Era::legacy) return initialize();
+  auto found = request("server/discover", "", {.timeout = options_.connect_timeout});
+  if (found) {
+    auto json = parse_json(*found);
+    if (json && json->contains("supportedVersions")) {
+      const Json& versions = (*json)["supportedVersions"];
+      const bool ok = versions.is_array() && std::find(versions.begin(), versions.end(), kModernVersion) != versions.end();
+      if (ok) {
+        capabilities_ = json->value("capabilities", Json::object());
+        instructions_ = string_member(*json, "instructions");
+        const Json meta = json->value("_meta", Json::object());
+        server_info_ = meta.value(std::string(kMetaServerInfo), Json::object());
+        return {};
+      }
+    }
+  } else if (static_cast<int>(found.error().code) > 0) {
+    return tl::unexpected(found.error());  // the connection failed, which says nothing about the era
+  }
+  if (options_.era == Era::modern)
+    return fail(ErrorCode::unsupported_protocol_version,
+                fmt::format("the server does not speak {}{}", kModernVersion, found ? "" : ": " + found.error().message));
+  return initialize();
+}
+
+Result<void> Client::initialize() {
+  version_ = kLatestLegacyVersion;
+  auto text = request("initialize",
+                      fmt::format(R"("protocolVersion":"{}","capabilities":{{}},"clientInfo":{})", kLatestLegacyVersion,
+                                  to_text(to_json(options_.info))),
+                      {.timeout = options_.connect_timeout});
+  if (!text) return tl::unexpected(std::move(text.error()));
+  auto json = parse_json(*text);
+  if (!json) return tl::unexpected(std::move(json.error()));
+  version_ = string_member(*json, "protocolVersion");
+  if (!is_supported_version(version_))
+    return fail(ErrorCode::unsupported_protocol_version,
+                fmt::format("the server chose protocol version \"{}\", which this client does not know", version_));
+  capabilities_ = json->value("capabilities", Json::object());
+  server_info_ = json->value("serverInfo", Json::object());
+  instructions_ = string_member(*json, "instructions");
+  return transport_->write(make_notification("notifications/initialized", {}));
+}
+
+std::string Client::with_meta(std::string_view params, Json meta, const RequestId& id, bool progress) const {
+  if (modern()) {
+    meta[std::string(kMetaProtocolVersion)] = version_;
+    meta[std::string(kMetaClientCapabilities)] = Json::object();
+    meta[std::string(kMetaClientInfo)] = to_json(options_.info);
+  }
+  if (progress) meta["progressToken"] = Json::parse(id.json);
+  std::string out = "{";
+  out += params;
+  if (!meta.empty()) ((out += params.empty() ? "" : ",") += R"("_meta":)") += to_text(meta);
+  return out + "}";
+}
+
+RequestId Client::request_async(std::string_view method, std::string_view params, AsyncHandlers handlers, Json meta) {
+  auto shared = std::make_shared<AsyncHandlers>(std::move(handlers));
+  RequestId id;
+  {
+    std::scoped_lock lock(mutex_);
+    id.json = std::to_string(next_id_++);
+    if (!closed_) pending_.emplace(id, shared);
+  }
+  const std::string text = make_request(id, method, with_meta(params, std::move(meta), id, shared->on_progress != nullptr));
+  auto sent = closed() ? fail(ErrorCode::closed, "the connection is closed") : transport_->write(text);
+  if (!sent) {
+    {
+      std::scoped_lock lock(mutex_);
+      if (!pending_.erase(id) && !closed_) return id;  // answered already
+      if (closed_ && shared->on_result == nullptr) return id;
+    }
+    if (auto f = std::exchange(shared->on_result, nullptr)) f(tl::unexpected(sent.error()));
+  }
+  return id;
+}
+
+Result<std::string> Client::request(std::string_view method, std::string_view params, const CallOptions& options,
+                                    Json meta) {
+  auto waiter = std::make_shared<Waiter>();
+  const RequestId id = request_async(
+      method, params,
+      {[waiter](Result<std::string_view> result) {
+         std::scoped_lock lock(waiter->mutex);
+         waiter->result = result ? Result<std::string>(std::string(*result)) : tl::unexpected(result.error());
+         waiter->done.notify_all();
+       },
+       options.on_progress},
+      std::move(meta));
+  std::unique_lock lock(waiter->mutex);
+  auto ready = [&] { return waiter->result.has_value(); };
+  if (!waiter->done.wait_for(lock, options.stop_token, options.timeout, ready)) {
+    lock.unlock();
+    const bool stopped = options.stop_token.stop_requested();
+    cancel(id, stopped ? "cancelled by the caller" : "timed out");
+    if (stopped) return fail(ErrorCode::cancelled, fmt::format("{} was cancelled", method));
+    return fail(ErrorCode::timeout, fmt::format("{} had no answer within {} ms", method, options.timeout.count()));
+  }
+  return std::move(*waiter->result);
+}
+
+void Client::cancel(const RequestId& id, std::string_view reason) {
+  {
+    std::scoped_lock lock(mutex_);
+    if (!pending_.erase(id)) return;
+  }
+  (void)transport_->write(make_notification(
+      "notifications/cancelled", fmt::format(R"({{"requestId":{},"reason":{}}})", id.json, json_string(reason))));
+}
+
+Result<std::vector<Tool>> Client::list_tools() {
+  std::vector<Tool> tools;
+  std::string cursor;
+  do {
+    auto text = request("tools/list", cursor.empty() ? "" : "\"cursor\":" + json_string(cursor));
+    if (!text) return tl::unexpected(std::move(text.error()));
+    auto json = parse_json(*text);
+    if (!json) return tl::unexpected(std::move(json.error()));
+    for (const Json& one : json->value("tools", Json::array())) {
+      auto tool = tool_from_json(one);
+      if (!tool) return tl::unexpected(std::move(tool.error()));
+      tools.push_back(std::move(*tool));
+    }
+    cursor = string_member(*json, "nextCursor");
+  } while (!cursor.empty() && tools.size() < 100000);
+  return tools;
+}
+
+Result<CallToolResult> Client::call_tool(const std::string& name, const Json& arguments, const CallOptions& options,
+                                         std::string* raw) {
+  auto text = request("tools/call", fmt::format(R"("name":{},"arguments":{})", json_string(name), to_text(arguments)), options);
+  if (!text) return tl::unexpected(std::move(text.error()));
+  auto result = call_tool_result_from_text(*text);
+  if (raw) *raw = std::move(*text);
+  return result;
+}
+
+Result<std::vector<ResourceContents>> Client::read_resource(const std::string& uri, const CallOptions& options) {
+  auto text = request("resources/read", "\"uri\":" + json_string(uri), options);
+  if (!text) return tl::unexpected(std::move(text.error()));
+  return resource_contents_from_text(*text);
+}
+
+void Client::read_loop() {
+  while (true) {
+    auto text = transport_->read();
+    if (!text && text.error().code == ErrorCode::invalid_request) continue;  // too long, skipped
+    if (!text || !*text) break;
+    if (auto message = parse_message(std::move(**text))) on_message(*message);
+  }
+  {
+    std::scoped_lock lock(mutex_);
+    closed_ = true;
+  }
+  if (options_.on_closed) options_.on_closed();
+  fail_all({ErrorCode::closed, "the server closed the connection"});
+}
+
+void Client::on_message(const Message& message) {
+  using Kind = Message::Kind;
+  std::shared_ptr<AsyncHandlers> handlers;
+  if (message.kind() == Kind::result || message.kind() == Kind::error) {
+    {
+      std::scoped_lock lock(mutex_);
+      auto it = pending_.find(message.id());
+      if (it == pending_.end()) return;
+      handlers = std::move(it->second);
+      pending_.erase(it);
+    }
+    auto on_result = std::exchange(handlers->on_result, nullptr);
+    if (!on_result) return;
+    if (message.kind() == Kind::result) on_result(message.result());
+    else on_result(tl::unexpected(parse_error_object(message.error())));
+    return;
+  }
+  if (message.kind() == Kind::request) {
+    // A legacy server may ping; nothing else is offered.
+    const bool ping = message.method() == "ping";
+    (void)transport_->write(ping ? make_result(message.id(), "{}")
+                                 : make_error(message.id(), {ErrorCode::method_not_found, "this client offers no methods"}));
+    return;
+  }
+  if (message.method() == "notifications/progress") {
+    auto params = parse_json(message.params());
+    if (!params || !params->contains("progressToken")) return;
+    auto id = parse_request_id(to_text((*params)["progressToken"]));
+    if (!id) return;
+    {
+      std::scoped_lock lock(mutex_);
+      auto it = pending_.find(*id);
+      if (it == pending_.end()) return;
+      handlers = it->second;
+    }
+    if (handlers->on_progress) handlers->on_progress(*params);
+    return;
+  }
+  if (options_.on_notification) options_.on_notification(message.method(), message.params());
+}
+
+void Client::fail_all(const Error& error) {
+  std::map<RequestId, std::shared_ptr<AsyncHandlers>> pending;
+  {
+    std::scoped_lock lock(mutex_);
+    pending.swap(pending_);
+  }
+  for (auto& [id, handlers] : pending) {
+    if (auto f = std::exchange(handlers->on_result, nullptr)) f(tl::unexpected(error));
+  }
+}
+
+bool Client::closed() const {
+  std::scoped_lock lock(mutex_);
+  return closed_;
+}
+
+void Client::close() { transport_->close(); }
+
+}  // namespace gpumcp::mcp

@@ -1,0 +1,33 @@
+// ExitWatch: the reasons for which a stdio server must go, other than the end of its input: SIGINT, SIGTERM,
+// SIGHUP, and the death of the parent (an orphaned server would hold its GPU for nobody). One a process.
+// The callback runs on the watch's own thread, once; if the process is still there 0.9 s later, it exits
+// with code 0, so that nothing that hangs can keep it. A second signal exits at once.
+#pragma once
+
+#include <functional>
+#include <thread>
+
+namespace gpumcp::mcp {
+
+struct ExitWatchOptions {
+  bool parent = false;  // also watch the parent process, by a pidfd (PR_SET_PDEATHSIG watches a thread)
+};
+
+class ExitWatch {
+ public:
+  explicit ExitWatch(std::function<void()> on_exit, ExitWatchOptions options = {});
+  ~ExitWatch();
+  ExitWatch(const ExitWatch&) = delete;
+  ExitWatch& operator=(const ExitWatch&) = delete;
+
+  // Starts the 0.9 s now: what is still running then does not keep the process.
+  void leave_soon();
+
+ private:
+  void run(std::function<void()> on_exit);
+
+  int wake_fd_ = -1, parent_fd_ = -1;
+  std::thread thread_;
+};
+
+}  // namespace gpumcp::mcp

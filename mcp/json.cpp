@@ -1,0 +1,400 @@
+#include "mcp/json.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <unordered_set>
+#include <vector>
+
+namespace gpumcp::mcp {
+namespace {
+
+// Length of the well-formed UTF-8 sequence at `p`, 0 if there is none (Unicode 15, table 3-7).
+size_t utf8_length(const unsigned char* p, const unsigned char* end) {
+  const unsigned char c = *p;
+  if (c < 0x80) return 1;
+  auto continuation = [&](size_t i, unsigned char low = 0x80, unsigned char high = 0xBF) {
+    return p + i < end && p[i] >= low && p[i] <= high;
+  };
+  if (c >= 0xC2 && c <= 0xDF) return continuation(1) ? 2 : 0;
+  if (c >= 0xE0 && c <= 0xEF) {
+    const unsigned char low = c == 0xE0 ? 0xA0 : 0x80;
+    const unsigned char high = c == 0xED ? 0x9F : 0xBF;
+    return continuation(1, low, high) && continuation(2) ? 3 : 0;
+  }
+  if (c >= 0xF0 && c <= 0xF4) {
+    const unsigned char low = c == 0xF0 ? 0x90 : 0x80;
+    const unsigned char high = c == 0xF4 ? 0x8F : 0xBF;
+    return continuation(1, low, high) && continuation(2) && continuation(3) ? 4 : 0;
+  }
+  return 0;
+}
+
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+void append_utf8(std::string& out, uint32_t c) {
+  if (c < 0x80) {
+    out += static_cast<char>(c);
+  } else if (c < 0x800) {
+    out += static_cast<char>(0xC0 | (c >> 6));
+    out += static_cast<char>(0x80 | (c & 0x3F));
+  } else if (c < 0x10000) {
+    out += static_cast<char>(0xE0 | (c >> 12));
+    out += static_cast<char>(0x80 | ((c >> 6) & 0x3F));
+    out += static_cast<char>(0x80 | (c & 0x3F));
+  } else {
+    out += static_cast<char>(0xF0 | (c >> 18));
+    out += static_cast<char>(0x80 | ((c >> 12) & 0x3F));
+    out += static_cast<char>(0x80 | ((c >> 6) & 0x3F));
+    out += static_cast<char>(0x80 | (c & 0x3F));
+  }
+}
+
+// The keys of one object: a linear search while they are few, then a set.
+class KeySet {
+ public:
+  bool insert(std::string_view key) {
+    if (set_.empty()) {
+      if (std::find(few_.begin(), few_.end(), key) != few_.end()) return false;
+      few_.push_back(key);
+      if (few_.size() > 24) set_.insert(few_.begin(), few_.end());
+      return true;
+    }
+    return set_.insert(key).second;
+  }
+
+ private:
+  std::vector<std::string_view> few_;
+  std::unordered_set<std::string_view> set_;
+};
+
+// One pass over the text; recursion is bounded by max_depth.
+class Scanner {
+ public:
+  Scanner(std::string_view text, const MemberFn& member, int max_depth)
+      : begin_(text.data()), p_(text.data()), end_(text.data() + text.size()), member_(member),
+        max_depth_(max_depth) {}
+
+  Result<void> run() {
+    space();
+    if (!value(0)) return error();
+    space();
+    if (p_ != end_ && !set_error("nothing may follow the value")) return error();
+    return {};
+  }
+
+ private:
+  bool set_error(std::string what) {
+    if (what_.empty()) {
+      what_ = std::move(what);
+      at_ = static_cast<size_t>(p_ - begin_);
+    }
+    return false;
+  }
+
+  tl::unexpected<Error> error() const {
+    return fail(ErrorCode::parse_error, fmt::format("invalid JSON at byte {}: {}", at_, what_));
+  }
+
+  void space() {
+    while (p_ != end_ && (*p_ == ' ' || *p_ == '\n' || *p_ == '\r' || *p_ == '\t')) ++p_;
+  }
+
+  bool literal(std::string_view word) {
+    if (static_cast<size_t>(end_ - p_) < word.size() || std::string_view(p_, word.size()) != word)
+      return set_error("unknown word");
+    p_ += word.size();
+    return true;
+  }
+
+  bool value(int depth) {
+    if (p_ == end_) return set_error("the text ends where a value should be");
+    switch (*p_) {
+      case '{': return object(depth + 1);
+      case '[': return array(depth + 1);
+      case '"': return string(nullptr);
+      case 't': return literal("true");
+      case 'f': return literal("false");
+      case 'n': return literal("null");
+      default: return number();
+    }
+  }
+
+  bool digits() {
+    const char* start = p_;
+    while (p_ != end_ && *p_ >= '0' && *p_ <= '9') ++p_;
+    return p_ != start;
+  }
+
+  bool number() {
+    if (*p_ == '-') ++p_;
+    if (p_ != end_ && *p_ == '0') {
+      ++p_;
+    } else if (!digits()) {
+      return set_error("no value starts like this");
+    }
+    if (p_ != end_ && *p_ == '.') {
+      ++p_;
+      if (!digits()) return set_error("digits are missing after '.'");
+    }
+    if (p_ != end_ && (*p_ == 'e' || *p_ == 'E')) {
+      ++p_;
+      if (p_ != end_ && (*p_ == '+' || *p_ == '-')) ++p_;
+      if (!digits()) return set_error("digits are missing in the exponent");
+    }
+    return true;
+  }
+
+  bool hex4(uint32_t& out) {
+    out = 0;
+    for (int i = 0; i < 4; ++i, ++p_) {
+      const int digit = p_ == end_ ? -1 : hex_digit(*p_);
+      if (digit < 0) return set_error("\\u wants four hexadecimal digits");
+      out = out * 16 + static_cast<uint32_t>(digit);
+    }
+    return true;
+  }
+
+  bool escape(std::string* decoded) {
+    ++p_;  // the backslash
+    if (p_ == end_) return set_error("the text ends inside a string");
+    const char c = *p_++;
+    static constexpr std::string_view kFrom = "\"\\/bfnrt", kTo = "\"\\/\b\f\n\r\t";
+    if (const size_t i = kFrom.find(c); i != kFrom.npos) {
+      if (decoded) *decoded += kTo[i];
+      return true;
+    }
+    if (c != 'u') {
+      --p_;
+      return set_error("unknown escape");
+    }
+    uint32_t code = 0;
+    if (!hex4(code)) return false;
+    if (code >= 0xDC00 && code <= 0xDFFF) return set_error("a low surrogate stands alone");
+    if (code >= 0xD800 && code <= 0xDBFF) {
+      uint32_t low = 0;
+      if (end_ - p_ < 2 || p_[0] != '\\' || p_[1] != 'u') return set_error("a high surrogate stands alone");
+      p_ += 2;
+      if (!hex4(low)) return false;
+      if (low < 0xDC00 || low > 0xDFFF) return set_error("a high surrogate stands alone");
+      code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
+    }
+    if (decoded) append_utf8(*decoded, code);
+    return true;
+  }
+
+  // Leaves p_ behind the closing quote. `decoded`, if given, receives the content.
+  bool string(std::string* decoded) {
+    ++p_;
+    const char* run = p_;
+    auto flush = [&] {
+      if (decoded) decoded->append(run, p_);
+    };
+    while (p_ != end_) {
+      const unsigned char c = static_cast<unsigned char>(*p_);
+      if (c == '"') {
+        flush();
+        ++p_;
+        return true;
+      }
+      if (c == '\\') {
+        flush();
+        if (!escape(decoded)) return false;
+        run = p_;
+      } else if (c < 0x20) {
+        return set_error("control characters in strings must be escaped");
+      } else if (c < 0x80) {
+        ++p_;
+      } else {
+        const size_t n = utf8_length(reinterpret_cast<const unsigned char*>(p_),
+                                     reinterpret_cast<const unsigned char*>(end_));
+        if (n == 0) return set_error("invalid UTF-8");
+        p_ += n;
+      }
+    }
+    return set_error("the text ends inside a string");
+  }
+
+  bool object(int depth) {
+    if (depth > max_depth_) return set_error(fmt::format("nested deeper than {} levels", max_depth_));
+    ++p_;
+    KeySet keys;
+    std::vector<std::unique_ptr<std::string>> decoded_keys;  // only keys with escapes
+    space();
+    if (p_ != end_ && *p_ == '}') {
+      ++p_;
+      return true;
+    }
+    while (true) {
+      if (p_ == end_ || *p_ != '"') return set_error("a key in quotes should be here");
+      const char* key_begin = p_ + 1;
+      if (!string(nullptr)) return false;
+      std::string_view key(key_begin, static_cast<size_t>(p_ - 1 - key_begin));
+      if (key.find('\\') != key.npos) {
+        const char* behind = p_;
+        p_ = key_begin - 1;
+        auto text = std::make_unique<std::string>();
+        string(text.get());
+        p_ = behind;
+        key = *decoded_keys.emplace_back(std::move(text));
+      }
+      if (!keys.insert(key)) {
+        p_ = key_begin;
+        return set_error(fmt::format("duplicate key \"{}\"", key.substr(0, 64)));
+      }
+      space();
+      if (p_ == end_ || *p_ != ':') return set_error("':' should follow a key");
+      ++p_;
+      space();
+      const char* value_begin = p_;
+      if (!value(depth)) return false;
+      if (depth == 1 && member_)
+        member_(key, std::string_view(value_begin, static_cast<size_t>(p_ - value_begin)));
+      space();
+      if (p_ != end_ && *p_ == ',') {
+        ++p_;
+        space();
+        continue;
+      }
+      if (p_ != end_ && *p_ == '}') {
+        ++p_;
+        return true;
+      }
+      return set_error("',' or '}' should be here");
+    }
+  }
+
+  bool array(int depth) {
+    if (depth > max_depth_) return set_error(fmt::format("nested deeper than {} levels", max_depth_));
+    ++p_;
+    space();
+    if (p_ != end_ && *p_ == ']') {
+      ++p_;
+      return true;
+    }
+    while (true) {
+      if (!value(depth)) return false;
+      space();
+      if (p_ != end_ && *p_ == ',') {
+        ++p_;
+        space();
+        continue;
+      }
+      if (p_ != end_ && *p_ == ']') {
+        ++p_;
+        return true;
+      }
+      return set_error("',' or ']' should be here");
+    }
+  }
+
+  const char* begin_;
+  const char* p_;
+  const char* end_;
+  const MemberFn& member_;
+  const int max_depth_;
+  std::string what_;
+  size_t at_ = 0;
+};
+
+}  // namespace
+
+Result<void> scan_json(std::string_view text, const MemberFn& member, int max_depth) {
+  return Scanner(text, member, max_depth).run();
+}
+
+Result<Json> parse_json(std::string_view text, int max_depth) {
+  if (auto scanned = scan_json(text, {}, max_depth); !scanned)
+    return tl::unexpected(std::move(scanned.error()));
+  try {
+    return Json::parse(text);
+  } catch (const Json::exception& e) {  // a number beyond double
+    return fail(ErrorCode::parse_error, fmt::format("invalid JSON: {}", e.what()));
+  }
+}
+
+std::string to_text(const Json& value) {
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+size_t find_invalid_utf8(std::string_view text, size_t from) {
+  const auto* begin = reinterpret_cast<const unsigned char*>(text.data());
+  const auto* end = begin + text.size();
+  for (const auto* p = begin + from; p < end;) {
+    const size_t n = utf8_length(p, end);
+    if (n == 0) return static_cast<size_t>(p - begin);
+    p += n;
+  }
+  return std::string_view::npos;
+}
+
+void append_string(std::string& out, std::string_view text) {
+  static constexpr char kHex[] = "0123456789abcdef";
+  out += '"';
+  size_t run = 0, i = 0;
+  auto flush = [&] { out.append(text, run, i - run); };
+  while (i < text.size()) {
+    const unsigned char c = static_cast<unsigned char>(text[i]);
+    if (c >= 0x20 && c != '"' && c != '\\' && c < 0x80) {
+      ++i;
+      continue;
+    }
+    if (c >= 0x80) {
+      const auto* p = reinterpret_cast<const unsigned char*>(text.data()) + i;
+      const size_t n =
+          utf8_length(p, reinterpret_cast<const unsigned char*>(text.data()) + text.size());
+      if (n) {
+        i += n;
+        continue;
+      }
+      flush();
+      out += "\xEF\xBF\xBD";
+    } else {
+      flush();
+      switch (c) {
+        case '"': out += "\\\""; break;
+        case '\\': out += "\\\\"; break;
+        case '\n': out += "\\n"; break;
+        case '\r': out += "\\r"; break;
+        case '\t': out += "\\t"; break;
+        default:
+          out += "\\u00";
+          out += kHex[c >> 4];
+          out += kHex[c & 15];
+      }
+    }
+    run = ++i;
+  }
+  flush();
+  out += '"';
+}
+
+namespace {
+template <class T>
+void append_chars(std::string& out, T value) {
+  std::array<char, 32> buffer;
+  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr;
+  out.append(buffer.data(), end);
+}
+
+template <class T>
+void append_real(std::string& out, T value) {
+  if (!std::isfinite(value)) throw std::domain_error("JSON has no NaN or infinity");
+  append_chars(out, value);
+}
+}  // namespace
+
+void append_number(std::string& out, int64_t value) { append_chars(out, value); }
+void append_number(std::string& out, uint64_t value) { append_chars(out, value); }
+void append_number(std::string& out, float value) { append_real(out, value); }
+void append_number(std::string& out, double value) { append_real(out, value); }
+
+}  // namespace gpumcp::mcp

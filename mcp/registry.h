@@ -1,0 +1,43 @@
+// Registry: where tools and resources are added. A Server is one; so is what lists an interface's tools
+// without serving them. Adding is done at start, by one thread; a name or schema that hosts refuse throws
+// std::invalid_argument there.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "mcp/context.h"
+#include "mcp/protocol.h"
+#include "mcp/typed_tool.h"
+
+namespace gpumcp::mcp {
+
+// Answers resources/read. nullopt: no such resource. May throw; that answers an internal error with its text.
+using ResourceReader =
+    std::function<std::optional<std::vector<ResourceContents>>(const std::string& uri, Context& context)>;
+
+class Registry {
+ public:
+  virtual ~Registry() = default;
+
+  // The raw door: a ready JSON Schema; the handler sees the arguments object as it came.
+  virtual void add_tool(Tool tool, ToolHandler handler) = 0;
+  virtual void add_resource(Resource resource, ResourceReader reader) = 0;
+  // Serves every URI that starts as the template does before its first '{'.
+  virtual void add_resource_template(ResourceTemplate resource, ResourceReader reader) = 0;
+
+  // The typed door; see typed_tool.h.
+  template <class F, class... Args>
+  void expose(std::string name, std::string description, F function, Args... args) {
+    auto [tool, handler] =
+        make_typed_tool(std::move(name), std::move(description), std::move(function), std::vector<Arg>{Arg(args)...});
+    add_tool(std::move(tool), std::move(handler));
+  }
+};
+
+// Why hosts would refuse this tool, or empty. Names: 1 to 64 of [A-Za-z0-9_-] (hosts add prefixes, so 24 is
+// wise); the input schema's root is a plain object without anyOf, oneOf, allOf; a description is there.
+std::string check_tool(const Tool& tool);
+
+}  // namespace gpumcp::mcp

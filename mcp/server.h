@@ -1,0 +1,102 @@
+// Server: an MCP server. Owns the tools and resources and a thread pool; serves any number of peers at once,
+// over any transports, each in the protocol era that it speaks (2024-11-05 to 2025-11-25 by `initialize`,
+// 2026-07-28 per request), mixed at will.
+//
+//   int main() {
+//     mcp::Server server({.name = "hello", .version = "1.0"});
+//     server.expose("add", "Add two numbers.", [](double a, double b) { return a + b; }, arg("a"), arg("b"));
+//     return server.serve_stdio();
+//   }
+//
+// Tools are added before serving. Everything else is thread-safe. stop() ends all serve calls: calls in flight
+// are cancelled, their handlers are waited for when the server is destroyed.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "mcp/line_transport.h"
+#include "mcp/registry.h"
+#include "mcp/transport.h"
+
+namespace gpumcp::mcp {
+
+class Session;
+class ReplySink;
+
+struct ServerOptions {
+  std::string name = "gpumcp";
+  std::string version = "0";
+  std::string title = {};
+  std::string instructions = {};  // for the model; hosts cut at 2 KB
+  // affect safety
+  size_t max_message_bytes = kMaxMessageBytes;
+  size_t max_running_calls = 256;   // beyond it calls queue,
+  size_t max_queued_calls = 1024;   // and beyond that they are refused at once
+  // When stdin ends, calls in flight may still finish for this long.
+  std::chrono::milliseconds drain = std::chrono::milliseconds(800);
+  // caching hints for lists (2026-07-28 ttlMs)
+  int64_t list_ttl_ms = 300000;
+};
+
+// A request handed on undecoded, for servers that forward calls to another (a front to its worker). The
+// forwarder answers it exactly once, from any thread, now or later.
+class ForwardedRequest {
+ public:
+  virtual ~ForwardedRequest() = default;
+  virtual const std::string& method() const = 0;
+  virtual const std::string& name() const = 0;             // the tool's name or the resource's URI
+  virtual std::string_view arguments() const = 0;          // JSON text as it came; empty if absent
+  virtual const Json& meta() const = 0;                    // params._meta, {} if absent
+  virtual const std::string& protocol_version() const = 0;
+  virtual bool wants_progress() const = 0;
+  virtual std::stop_token stop_token() const = 0;
+  virtual void progress(const Json& params) = 0;           // the upstream's params; the token is replaced
+  virtual void respond_result(std::string_view result) = 0;  // a 2026-07-28 result, forwarded byte by byte
+  virtual void respond_error(Error error) = 0;
+  // For tools/call: an isError result with this text.
+  virtual void respond_tool_error(std::string_view text) = 0;
+};
+using Forwarder = std::function<void(std::shared_ptr<ForwardedRequest>)>;
+
+class Server final : public Registry {
+ public:
+  explicit Server(ServerOptions options = {});
+  ~Server() override;
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  void add_tool(Tool tool, ToolHandler handler) override;
+  void add_resource(Resource resource, ResourceReader reader) override;
+  void add_resource_template(ResourceTemplate resource, ResourceReader reader) override;
+  // These tools and templates are listed here and run elsewhere: their calls go to `forwarder`, on the
+  // reading thread, so it must not block.
+  void add_forwarded(std::vector<Tool> tools, std::vector<ResourceTemplate> templates, Forwarder forwarder);
+
+  // Serves one peer until it closes, close() or stop(). Returns after the calls in flight have been answered
+  // (up to options.drain) or cancelled.
+  void serve(Transport& transport);
+  // serve() on stdin and stdout, guarded against stray prints. Returns the program's exit code.
+  int serve_stdio();
+  // Accepts peers on a listening descriptor (listen_unix), each on a thread of its own, until stop().
+  void serve_listener(int listen_fd);
+  void stop();
+  bool stopped() const;
+
+  // How many tool calls are running or queued, and how many peers are connected.
+  size_t calls_in_flight() const;
+  size_t connections() const;
+
+  // For transports that are not a pair of streams (HTTP): a session without a stream of its own.
+  std::shared_ptr<Session> make_session();
+  const ServerOptions& options() const;
+
+  struct Impl;
+  Impl& impl() { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace gpumcp::mcp

@@ -1,0 +1,62 @@
+// What Server and Session share: the registered features, and the pool. Private to mcp.
+// Features are written while one thread registers them, and only read from then on; what changes while
+// serving is guarded.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "mcp/exit_watch.h"
+#include "mcp/server.h"
+#include "mcp/thread_pool.h"
+
+namespace gpumcp::mcp {
+
+struct Server::Impl {
+  struct ToolEntry {
+    Tool tool;
+    ToolHandler handler;            // empty: forwarded
+    const Forwarder* forwarder = nullptr;
+  };
+  struct ResourceEntry {
+    ResourceTemplate resource;      // uriTemplate holds the URI of a plain resource
+    bool is_template = false;
+    ResourceReader reader;          // empty: forwarded
+    const Forwarder* forwarder = nullptr;
+  };
+
+  explicit Impl(ServerOptions o)
+      : options(std::move(o)), pool({.max_threads = options.max_running_calls, .max_queued = options.max_queued_calls}) {}
+
+  void insert_tool(ToolEntry entry);
+  const ToolEntry* find_tool(std::string_view name) const;
+  const ResourceEntry* find_resource(std::string_view uri) const;
+  Json capabilities(bool modern) const;
+  // The lists' JSON, written once a version.
+  std::string tool_list(const std::string& version);
+  std::string resource_list(const std::string& version, bool templates) const;
+
+  const ServerOptions options;
+  std::vector<ToolEntry> tools;  // in the order of registration, which is the order of the list
+  std::map<std::string, size_t, std::less<>> tool_index;
+  std::vector<ResourceEntry> resources;
+  std::vector<std::unique_ptr<Forwarder>> forwarders;
+
+  std::mutex list_mutex;
+  std::map<std::string, std::string> tool_lists;
+
+  std::mutex transports_mutex;
+  std::set<Transport*> transports;
+  std::atomic<bool> stopped = false;
+  int stop_fd = -1;  // readable once stopped
+  std::atomic<size_t> calls = 0, connections = 0;
+
+  std::unique_ptr<ExitWatch> exit_watch;  // of serve_stdio; outlives the pool, whose handlers may hang
+  ThreadPool pool;  // last: its destructor waits for the handlers that use the rest
+};
+
+}  // namespace gpumcp::mcp

@@ -1,0 +1,16 @@
+// Everything of gpumcp::mcp, for programs that include <gpumcp/mcp.h>.
+#pragma once
+
+#include "mcp/client.h"
+#include "mcp/context.h"
+#include "mcp/protocol.h"
+#include "mcp/registry.h"
+#include "mcp/server.h"
+#include "mcp/typed_tool.h"
+
+namespace gpumcp {
+using mcp::arg;
+using mcp::Context;
+using mcp::Json;
+using mcp::ToolError;
+}  // namespace gpumcp
