@@ -1,0 +1,51 @@
+// How a shared library hands tools to the program that opens it: it exports one C function, gpumcp_plugin_v1,
+// that returns a PluginEntry; the program checks `abi` and `build`, then calls load() once, before serving, on
+// one thread. The library stays open for the life of the process. load() registers and returns: it must not
+// load models, open devices or read more than it needs to name its tools, since manifests are made by it too.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "mcp/registry.h"
+
+namespace gpumcp::mcp {
+
+inline constexpr uint32_t kPluginAbi = 1;
+inline constexpr const char* kPluginSymbol = "gpumcp_plugin_v1";
+
+// What the program offers to a plugin. Valid for the life of the process.
+class PluginHost {
+ public:
+  virtual ~PluginHost() = default;
+  virtual Registry& registry() = 0;
+  // Settings of the worker, an object; unknown keys are to be ignored, every key may be absent:
+  //   device "auto|cpu|cuda|cuda:N" · models {NAME: FOLDER} (empty FOLDER: look it up) · default_model NAME
+  //   threads N · model_idle_s S · artifact_ttl_s S · artifact_dir PATH · workspace PATH
+  virtual const Json& options() const = 0;
+  // Asked by `status`; runs on any thread, must be quick and must not wake a device.
+  virtual void on_status(std::function<Json()> status) = 0;
+  // Runs once when the worker leaves, after the last call: spill what should outlive the process.
+  virtual void on_shutdown(std::function<void()> shutdown) = 0;
+};
+
+struct PluginEntry {
+  uint32_t abi;       // kPluginAbi
+  const char* build;  // plugin_build() of the headers that it was compiled with
+  const char* name;   // [a-z0-9_]+, also the server's name towards hosts
+  void (*load)(PluginHost& host);
+};
+
+using PluginFunction = const PluginEntry* (*)();
+
+// Changes whenever a plugin must be rebuilt: C++ types cross the boundary.
+inline constexpr const char* plugin_build() {
+#define GPUMCP_STRINGIFY_(x) #x
+#define GPUMCP_STRINGIFY(x) GPUMCP_STRINGIFY_(x)
+  return "gpumcp 0.1.0, json " GPUMCP_STRINGIFY(NLOHMANN_JSON_VERSION_MAJOR) "." GPUMCP_STRINGIFY(
+      NLOHMANN_JSON_VERSION_MINOR) "." GPUMCP_STRINGIFY(NLOHMANN_JSON_VERSION_PATCH) ", " __VERSION__;
+#undef GPUMCP_STRINGIFY
+#undef GPUMCP_STRINGIFY_
+}
+
+}  // namespace gpumcp::mcp
