@@ -1,0 +1,60 @@
+"""The official TypeScript SDKs (2.x: both eras; 1.x: legacy) list, call and read over stdio and HTTP.
+
+tests/node/*.mjs are the drivers; the packages lie where GPUMCP_TEST_NODE says, put there by scripts/test.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+from client import LEGACY, MODERN
+from conftest import BIN, ROOT
+
+DRIVERS = ROOT / "tests/node"
+CACHE = pathlib.Path(os.environ.get("GPUMCP_CACHE") or pathlib.Path.home() / ".cache/gpumcp")
+PACKAGES = pathlib.Path(os.environ.get("GPUMCP_TEST_NODE") or CACHE / "test-node")
+NODE = shutil.which("node")
+
+pytestmark = pytest.mark.skipif(
+    not NODE or not (PACKAGES / "node_modules").is_dir(),
+    reason=f"no node, or no npm packages in {PACKAGES}: scripts/test puts them there",
+)
+
+
+def drive(world, driver, transport, mode):
+    if transport == "stdio":
+        target = {"command": str(BIN), "args": ["serve", "--idle", "1"], "env": world.env}
+    else:
+        http = world.serve_http()
+        target = {"url": f"http://{http.host}:{http.port}/mcp"}
+    done = subprocess.run(
+        [NODE, str(DRIVERS / driver)], input=json.dumps({"mode": mode, **target}), text=True, timeout=90,
+        env={**os.environ, "GPUMCP_TEST_NODE": str(PACKAGES)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+def check(seen, version):
+    assert seen["protocolVersion"] == version
+    assert "get_embedding" in seen["tools"]
+    assert seen["call"]["structuredContent"]["dims"] == 384
+    assert seen["call"]["_meta"]["gpumcp/usage"]["tokens"] == 4
+    assert seen["npy"] == "k05VTVBZ"  # \x93NUMPY
+    assert seen["wrong"]["isError"] is True and "text" in seen["wrong"]["content"][0]["text"]
+    assert "frobnicate" in seen["unknown"]
+    assert seen["many"] == [f"text number {i}" for i in range(16)]
+
+
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+@pytest.mark.parametrize("mode, version", [("legacy", LEGACY[-1]), ("auto", MODERN), (MODERN, MODERN)])
+def test_client_2_x(world, transport, mode, version):
+    check(drive(world, "client_v2.mjs", transport, mode), version)
+
+
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+def test_client_1_x(world, transport):
+    check(drive(world, "client_v1.mjs", transport, "legacy"), LEGACY[-1])
