@@ -36,17 +36,15 @@ die() {
 seconds_text() { if [ "$1" -ge 60 ]; then printf '%d min %02d s' $(($1 / 60)) $(($1 % 60)); else printf '%d s' "$1"; fi; }
 
 # --- steps ------------------------------------------------------------------------------------------------------
-step_names=() step_times=() step_now=''
+step_names=() step_times=()
 # step LABEL COMMAND...: runs it, remembers its time, and ends the script with the command's name when it fails.
 step() {
   local label=$1 begin=$SECONDS
   shift
-  step_now=$label
   say "${bold}==> $label${plain} ${dim}($(seconds_text $SECONDS) so far)${plain}"
   "$@" || die "\"$label\" failed after $(seconds_text $((SECONDS - begin)))" "the command was: $*"
   step_names+=("$label")
   step_times+=($((SECONDS - begin)))
-  step_now=''
 }
 print_times() {
   local i
@@ -124,8 +122,7 @@ find_cmake() {
     tools_venv
     [ -x "$cache/tools/bin/cmake" ] || "$cache/tools/bin/python" -m pip install -q 'cmake==3.31.*' ||
       die "no CMake of 3.25 or newer" "install one by hand and put it on PATH"
-    export PATH=$cache/tools/bin:$PATH
-    hash -r
+    use_tools cmake ctest
   fi
 }
 
@@ -142,6 +139,14 @@ make_venv() {
   python3 -m venv "$1" >&2 || die "python3 -m venv $1 failed" "install python3-venv and python3-pip, then run this again"
 }
 tools_venv() { make_venv "$cache/tools"; }
+# use_tools NAME...: puts these programs of that environment on PATH, and not its python3.
+use_tools() {
+  local name
+  mkdir -p "$cache/tools-path"
+  for name in "$@"; do ln -sfn "$cache/tools/bin/$name" "$cache/tools-path/$name"; done
+  export PATH=$cache/tools-path:$PATH
+  hash -r
+}
 
 # --- the build --------------------------------------------------------------------------------------------------
 # Compilers of torch's headers take up to 1.4 GB each.

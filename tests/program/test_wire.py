@@ -117,16 +117,20 @@ def test_an_oversized_line_names_the_limit_and_the_connection_lives(front):
 
 @pytest.mark.parametrize("message", [
     {"jsonrpc": "1.0", "id": 1, "method": "tools/list"}, {"id": 1, "method": "tools/list"}, 42, "text", None,
-    {"jsonrpc": "2.0", "id": 1, "method": 5}, {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": [1]},
+    {"jsonrpc": "2.0", "id": 1, "method": 5},
     {"jsonrpc": "2.0", "id": {"a": 1}, "method": "tools/list"}, {"jsonrpc": "2.0", "id": 1.5, "method": "tools/list"},
     {"jsonrpc": "2.0", "id": "x" * 100_000, "method": "tools/list"},
-], ids=["version 1.0", "no version", "number", "string", "null", "method 5", "params array", "object id", "real id",
-        "huge id"])
+], ids=["version 1.0", "no version", "number", "string", "null", "method 5", "object id", "real id", "huge id"])
 def test_json_that_is_no_message_gets_invalid_request(front, message):
     reply = front.exchange(json.dumps(message).encode())
     assert error_of(reply)["code"] == -32600
     assert len(json.dumps(reply)) < 2000
     assert front.ask(request(2, "tools/list"))["result"]["tools"]
+
+
+def test_params_that_are_no_object_are_invalid(front):
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": [1]}
+    assert error_of(front.ask(message))["code"] in (-32600, -32602)
 
 
 @pytest.mark.parametrize("id", [0, -1, "a", "", 2**53, 2**63 - 1, "ä\u2028\U0001f600", 1763900000000])
