@@ -31,10 +31,10 @@ std::string modern_result(std::string_view result, const ServerOptions& options)
 }
 
 Call::Call(std::shared_ptr<Session> session, Spec spec) : session_(std::move(session)), spec_(std::move(spec)) {
-  ++session_->server_.calls;
+  session_->server_.call_began();
 }
 
-Call::~Call() { --session_->server_.calls; }
+Call::~Call() { session_->server_.call_ended(this); }
 
 bool Call::claim() {
   std::scoped_lock lock(mutex_);
@@ -92,6 +92,7 @@ void Call::cancel() {
   const bool first = claim();
   stop_.request_stop();
   if (!first) return;
+  session_->server_.call_abandoned(this);  // until its handler lets go of it
   spec_.sink->dropped();
   session_->end_call(spec_.id);
 }

@@ -30,9 +30,14 @@ class Registry {
   // The typed door; see typed_tool.h.
   template <class F, class... Args>
   void expose(std::string name, std::string description, F function, Args... args) {
-    auto [tool, handler] =
-        make_typed_tool(std::move(name), std::move(description), std::move(function), std::vector<Arg>{Arg(args)...});
-    add_tool(std::move(tool), std::move(handler));
+    expose(Tool{.name = std::move(name), .description = std::move(description)}, std::move(function),
+           std::move(args)...);
+  }
+  // The same with a title and annotations: expose({.name = …, .description = …, .annotations = …}, …).
+  template <class F, class... Args>
+  void expose(Tool tool, F function, Args... args) {
+    auto [typed, handler] = make_typed_tool(std::move(tool), std::move(function), std::vector<Arg>{Arg(args)...});
+    add_tool(std::move(typed), std::move(handler));
   }
 };
 

@@ -126,6 +126,28 @@ std::string Server::Impl::resource_list(const std::string& version, bool templat
   return fmt::format(R"({{"{}":{}}})", templates ? "resourceTemplates" : "resources", to_text(list));
 }
 
+void Server::Impl::call_began() {
+  ++calls;
+  last_activity = std::chrono::steady_clock::now();
+}
+
+void Server::Impl::call_abandoned(const void* call) {
+  {
+    std::scoped_lock lock(abandoned_mutex);
+    abandoned.emplace(call, std::chrono::steady_clock::now());
+  }
+  if (options.on_change) options.on_change();
+}
+
+void Server::Impl::call_ended(const void* call) {
+  {
+    std::scoped_lock lock(abandoned_mutex);
+    abandoned.erase(call);
+  }
+  last_activity = std::chrono::steady_clock::now();
+  if (--calls == 0 && options.on_change) options.on_change();
+}
+
 Server::Server(ServerOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {
   impl_->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
@@ -230,6 +252,26 @@ void Server::stop() {
 }
 
 bool Server::stopped() const { return impl_->stopped; }
+void Server::add_method(std::string name, std::function<Result<std::string>(std::string_view)> method) {
+  impl_->methods[std::move(name)] = std::move(method);
+}
+
+void Server::notify_all(std::string_view method, std::string_view params) {
+  const std::string text = make_notification(method, params);
+  std::scoped_lock lock(impl_->transports_mutex);
+  for (Transport* transport : impl_->transports) (void)transport->write(text);
+}
+
+void Server::drain() { impl_->draining = true; }
+
+std::optional<std::chrono::steady_clock::time_point> Server::oldest_abandoned() const {
+  std::scoped_lock lock(impl_->abandoned_mutex);
+  std::optional<std::chrono::steady_clock::time_point> oldest;
+  for (auto& [call, since] : impl_->abandoned) oldest = oldest ? std::min(*oldest, since) : since;
+  return oldest;
+}
+
+std::chrono::steady_clock::time_point Server::last_activity() const { return impl_->last_activity; }
 size_t Server::calls_in_flight() const { return impl_->calls; }
 size_t Server::connections() const { return impl_->connections; }
 const ServerOptions& Server::options() const { return impl_->options; }

@@ -13,7 +13,9 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "mcp/line_transport.h"
@@ -36,6 +38,8 @@ struct ServerOptions {
   size_t max_queued_calls = 1024;   // and beyond that they are refused at once
   // When stdin ends, calls in flight may still finish for this long.
   std::chrono::milliseconds drain = std::chrono::milliseconds(800);
+  // Called, with no lock held, when the last running call ended and when a cancelled call goes on running.
+  std::function<void()> on_change = {};
   // caching hints for lists (2026-07-28 ttlMs)
   int64_t list_ttl_ms = 300000;
 };
@@ -84,6 +88,17 @@ class Server final : public Registry {
   void stop();
   bool stopped() const;
 
+  // A method of our own (name it "gpumcp/…"), in both eras. Runs on the reading thread: it must be quick.
+  void add_method(std::string name, std::function<Result<std::string>(std::string_view params)> method);
+  // Sends a notification to every peer on a stream.
+  void notify_all(std::string_view method, std::string_view params);
+  // From now on new calls are dropped unanswered: the server is about to leave, and peers that were told so
+  // ask elsewhere. Calls that run go on.
+  void drain();
+
+  // Since when the oldest call runs that was cancelled but does not return; nullopt: there is none.
+  std::optional<std::chrono::steady_clock::time_point> oldest_abandoned() const;
+  std::chrono::steady_clock::time_point last_activity() const;  // when a call last began or ended
   // How many tool calls are running or queued, and how many peers are connected.
   size_t calls_in_flight() const;
   size_t connections() const;

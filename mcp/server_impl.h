@@ -46,6 +46,18 @@ struct Server::Impl {
   std::vector<ResourceEntry> resources;
   std::vector<std::unique_ptr<Forwarder>> forwarders;
 
+  std::map<std::string, std::function<Result<std::string>(std::string_view)>, std::less<>> methods;
+
+  // Bookkeeping of calls; the three of Call's life.
+  void call_began();
+  void call_abandoned(const void* call);
+  void call_ended(const void* call);
+
+  mutable std::mutex abandoned_mutex;
+  std::map<const void*, std::chrono::steady_clock::time_point> abandoned;
+  std::atomic<std::chrono::steady_clock::time_point> last_activity = std::chrono::steady_clock::now();
+  std::atomic<bool> draining = false;
+
   std::mutex list_mutex;
   std::map<std::string, std::string> tool_lists;
 

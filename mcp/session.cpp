@@ -191,6 +191,10 @@ void Session::receive_request(Message message, std::shared_ptr<ReplySink> sink, 
   Request r{.message = std::move(message), .sink = std::move(sink)};
   if (auto ok = read_params(r); !ok) return fail_request(r, ok.error());
   if (auto ok = settle_era(r, http); !ok) return fail_request(r, ok.error());
+  if (auto own = server_.methods.find(r.message.method()); own != server_.methods.end()) {
+    auto result = own->second(r.message.params());
+    return result ? respond(r, *result) : fail_request(r, result.error());
+  }
   const auto method = methods().find(r.message.method());
   if (method == methods().end() || !(method->second.second & (r.modern ? kModern : kLegacy))) {
     if (method != methods().end() && !r.modern)
@@ -303,6 +307,7 @@ std::shared_ptr<Call> Session::start_call(Request& r, std::string name) {
   if (auto token = spec.info._meta.find("progressToken"); token != spec.info._meta.end())
     spec.progress_token = to_text(*token);
   auto call = std::make_shared<Call>(shared_from_this(), std::move(spec));
+  if (server_.draining) return nullptr;  // after it was counted, so that whoever drains sees it or it is dropped
   std::unique_lock lock(mutex_);
   if (!calls_.emplace(r.message.id(), call).second) {
     lock.unlock();

@@ -4,7 +4,7 @@
 // Parameters take arg()s in order; a Context& parameter may stand anywhere and takes none. A function whose
 // only parameter is a described struct, without arg()s, takes the struct's fields as its arguments.
 // Results: a described struct or map is the structured content; any other value is wrapped as {"result": …};
-// a CallToolResult goes out as it is; void says "done".
+// a WithContent<T> is T with links or images after its text; a CallToolResult goes out as it is; void says "done".
 #pragma once
 
 #include <functional>
@@ -63,6 +63,13 @@ Arg arg(std::string name, std::string description, const T& default_value) {
   return Arg(std::move(name), std::move(description)).default_value(std::move(json));
 }
 
+// A typed result and the content blocks that follow its text: links to what the value only names, images.
+template <class T>
+struct WithContent {
+  T value;
+  std::vector<ContentBlock> content = {};
+};
+
 // Runs a call. May throw: ToolError, DecodeError, anything; the caller's barrier makes isError of it.
 using ToolHandler = std::function<CallToolResult(const Json& arguments, Context& context)>;
 
@@ -103,8 +110,15 @@ template <class T>
 inline constexpr bool kIsObject<std::map<std::string, T>> = true;
 
 template <class R>
+inline constexpr bool kIsWithContent = false;
+template <class T>
+inline constexpr bool kIsWithContent<WithContent<T>> = true;
+
+template <class R>
 Json output_schema() {
-  if constexpr (std::is_void_v<R> || std::is_same_v<R, CallToolResult> || std::is_same_v<R, Json>) {
+  if constexpr (kIsWithContent<R>) {
+    return output_schema<decltype(R::value)>();
+  } else if constexpr (std::is_void_v<R> || std::is_same_v<R, CallToolResult> || std::is_same_v<R, Json>) {
     return nullptr;
   } else if constexpr (kIsObject<R>) {
     return JsonType<R>::schema();
@@ -120,6 +134,10 @@ template <class R>
 CallToolResult to_result(const R& value) {
   if constexpr (std::is_same_v<R, CallToolResult>) {
     return value;
+  } else if constexpr (kIsWithContent<R>) {
+    CallToolResult out = to_result(value.value);
+    out.content.insert(out.content.end(), value.content.begin(), value.content.end());
+    return out;
   } else {
     std::string json;
     if constexpr (std::is_same_v<R, Json>) {
@@ -172,14 +190,13 @@ CallToolResult call_decoded(F& function, const std::vector<Arg>& args, const std
 
 }  // namespace detail
 
-// The Tool and the handler of a function. Throws std::invalid_argument for a tool that no host would take.
+// The Tool and the handler of a function. `tool` brings name, description, title and annotations; the schemas are
+// filled in. Throws std::invalid_argument for a tool that no host would take.
 template <class F>
-std::pair<Tool, ToolHandler> make_typed_tool(std::string name, std::string description, F function,
-                                             std::vector<Arg> args) {
+std::pair<Tool, ToolHandler> make_typed_tool(Tool tool, F function, std::vector<Arg> args) {
   using S = detail::Signature<F>;
   using Arguments = typename S::Arguments;
   using R = typename S::Result;
-  Tool tool{.name = std::move(name), .description = std::move(description)};
   tool.outputSchema = detail::output_schema<std::decay_t<R>>();
 
   constexpr size_t plain = detail::count_plain(static_cast<Arguments*>(nullptr));
