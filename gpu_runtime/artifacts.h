@@ -54,6 +54,7 @@ struct ArtifactStats {
 struct ArtifactStoreOptions {
   std::chrono::seconds ttl{3600};
   std::uint64_t max_bytes = std::uint64_t{1} << 30;
+  std::size_t max_count = 100'000;
   std::filesystem::path spill_folder;  // empty: none; get() looks here for ids it does not know
   std::function<ArtifactTime()> clock = [] { return std::chrono::system_clock::now(); };
 };
@@ -91,25 +92,26 @@ class GPUMCP_RUNTIME_API ArtifactStore {
   static std::string id_of(std::string_view id_or_uri);
 
  private:
+  using Order = std::list<std::string>;  // of ids
   struct Entry {
     std::shared_ptr<const Artifact> artifact;
     ArtifactTime expires;
-    std::list<std::string>::iterator position;  // in order_
+    Order::iterator by_age, by_touch;
   };
   using Entries = std::unordered_map<std::string, Entry>;
 
+  // These are called with mutex_ held.
   void expire(ArtifactTime now);
   void make_room(std::uint64_t nbytes);
   void erase(Entries::iterator entry);
-  void insert(std::shared_ptr<const Artifact> artifact, ArtifactTime expires);
-  std::shared_ptr<const Artifact> load_spilled(const std::string& id, ArtifactTime now);
-  void remove_expired_spills(ArtifactTime now);
+  const Entry& insert(std::shared_ptr<const Artifact> artifact, ArtifactTime now);
 
   const ArtifactStoreOptions options_;
   std::mutex mutex_;
   // Guarded by mutex_:
   Entries entries_;
-  std::list<std::string> order_;  // ids, oldest first
+  Order by_age_;    // oldest first: the order of eviction
+  Order by_touch_;  // longest unread first: the order of expiry, since every entry has the same TTL
   ArtifactStats stats_;
 };
 

@@ -1,6 +1,10 @@
 # gpumcp_gpu_runtime_base: what needs no torch, as objects: the shared library and the tests take them in.
 add_library(gpumcp_gpu_runtime_base OBJECT
-  json.cpp)
+  artifact_spill.cpp artifacts.cpp checkpoint.cpp json.cpp model_config.cpp model_store.cpp npy.cpp
+  safetensors.cpp sentence_transformer_config.cpp
+  bert_unicode.cpp tokenizer.cpp tokenizer_added_tokens.cpp tokenizer_decoder.cpp tokenizer_loader.cpp
+  tokenizer_normalizer.cpp tokenizer_parts.cpp tokenizer_post_processor.cpp tokenizer_pre_tokenizer.cpp
+  tokenizer_wordpiece.cpp trie.cpp unicode.cpp vocabulary.cpp)
 target_compile_features(gpumcp_gpu_runtime_base PUBLIC cxx_std_20)
 target_include_directories(gpumcp_gpu_runtime_base PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
 target_link_libraries(gpumcp_gpu_runtime_base

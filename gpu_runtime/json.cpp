@@ -16,7 +16,7 @@ namespace {
 
 class StrictBuilder : public nlohmann::json_sax<Json> {
  public:
-  explicit StrictBuilder(std::size_t max_depth) : max_depth_(max_depth) {}
+  explicit StrictBuilder(const JsonLimits& limits) : limits_(limits) {}
 
   bool null() override { return add(nullptr); }
   bool boolean(bool value) override { return add(value); }
@@ -52,6 +52,9 @@ class StrictBuilder : public nlohmann::json_sax<Json> {
  private:
   template <class T>
   bool add(T&& value) {
+    if (++n_values_ > limits_.max_values) {
+      return fail(fmt::format("more than {} values", limits_.max_values));
+    }
     place(std::forward<T>(value));
     return true;
   }
@@ -70,8 +73,11 @@ class StrictBuilder : public nlohmann::json_sax<Json> {
   }
 
   bool open(Json container) {
-    if (stack_.size() >= max_depth_) {
-      return fail(fmt::format("nested deeper than {} levels", max_depth_));
+    if (stack_.size() >= limits_.max_depth) {
+      return fail(fmt::format("nested deeper than {} levels", limits_.max_depth));
+    }
+    if (++n_values_ > limits_.max_values) {
+      return fail(fmt::format("more than {} values", limits_.max_values));
     }
     stack_.push_back(place(std::move(container)));
     return true;
@@ -87,7 +93,8 @@ class StrictBuilder : public nlohmann::json_sax<Json> {
     return false;
   }
 
-  std::size_t max_depth_;
+  const JsonLimits& limits_;
+  std::size_t n_values_ = 0;
   Json root_;
   std::vector<Json*> stack_;  // the open containers; a parent does not grow while a child is open
   Json* slot_ = nullptr;      // where the value of the last key goes
@@ -106,7 +113,7 @@ Json parse_json(std::string_view text, const std::string& origin, const JsonLimi
     throw Error(code, fmt::format("{}: {} bytes of JSON are more than the limit of {}", origin,
                                   text.size(), limits.max_bytes));
   }
-  StrictBuilder builder(limits.max_depth);
+  StrictBuilder builder(limits);
   if (!Json::sax_parse(text.begin(), text.end(), &builder)) {
     throw Error(code, fmt::format("{}: not valid JSON: {}", origin, builder.problem()));
   }

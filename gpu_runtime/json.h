@@ -19,6 +19,7 @@ using Json = nlohmann::json;
 struct JsonLimits {
   std::size_t max_bytes = std::size_t{256} << 20;
   std::size_t max_depth = 64;
+  std::size_t max_values = 20'000'000;  // keys not counted; keeps "[0,0,0,…" from filling memory
 };
 
 // Parses text whole. `origin` names it in messages ("…/config.json"); `code` is the Error's code.

@@ -6,3 +6,7 @@ target_link_libraries(gpu_runtime_base_test PRIVATE gpumcp_gpu_runtime_base doct
 target_compile_definitions(gpu_runtime_base_test PRIVATE
   GPUMCP_TEST_GOLDEN="${CMAKE_CURRENT_SOURCE_DIR}/golden")
 add_test(NAME gpu_runtime_base COMMAND gpu_runtime_base_test)
+
+# Not a test: tests/gpu_runtime/fuzz_tokenizer.py compares it with the `tokenizers` package.
+add_executable(tokenizer_tool gpu_runtime/tokenizer_tool.cpp)
+target_link_libraries(tokenizer_tool PRIVATE gpumcp_gpu_runtime_base gpumcp::build)
