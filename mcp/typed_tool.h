@@ -161,8 +161,8 @@ template <class F, class R, class... A>
 CallToolResult call_decoded(F& function, const std::vector<Arg>& args, const std::vector<Json>& schemas,
                             const Json& arguments, Context& context, std::tuple<A...>*) {
   const JsonPath root{nullptr, "arguments"};
-  size_t next = 0;
-  auto take = [&]<class P>(std::type_identity<P>) -> decltype(auto) {
+  [[maybe_unused]] size_t next = 0;
+  [[maybe_unused]] auto take = [&]<class P>(std::type_identity<P>) -> decltype(auto) {
     if constexpr (kIsContext<P>) {
       return std::ref(context);
     } else {
@@ -200,29 +200,31 @@ std::pair<Tool, ToolHandler> make_typed_tool(Tool tool, F function, std::vector<
   tool.outputSchema = detail::output_schema<std::decay_t<R>>();
 
   constexpr size_t plain = detail::count_plain(static_cast<Arguments*>(nullptr));
-  if (args.empty() && plain == 1) {
-    return [&]<class... A>(std::tuple<A...>*) -> std::pair<Tool, ToolHandler> {
-      using Only = std::decay_t<std::tuple_element_t<
-          0, decltype(std::tuple_cat(std::conditional_t<detail::kIsContext<A>, std::tuple<>, std::tuple<std::decay_t<A>>>()...))>>;
-      if constexpr (DescribedStruct<Only>) {
-        tool.inputSchema = JsonType<Only>::schema();
-        return {std::move(tool), [function](const Json& arguments, Context& context) mutable {
-                  Only value = JsonType<Only>::decode(arguments, {nullptr, "arguments"});
-                  auto pass = [&]<class P>(std::type_identity<P>) -> decltype(auto) {
-                    if constexpr (detail::kIsContext<P>) return static_cast<Context&>(context);
-                    else return static_cast<Only&>(value);
-                  };
-                  if constexpr (std::is_void_v<R>) {
-                    function(pass(std::type_identity<A>())...);
-                    return CallToolResult::text("done");
-                  } else {
-                    return detail::to_result<std::decay_t<R>>(function(pass(std::type_identity<A>())...));
-                  }
-                }};
-      } else {
-        throw std::invalid_argument("tool \"" + tool.name + "\": its parameter needs an arg(\"name\")");
-      }
-    }(static_cast<Arguments*>(nullptr));
+  if constexpr (plain == 1) {
+    if (args.empty()) {
+      return [&]<class... A>(std::tuple<A...>*) -> std::pair<Tool, ToolHandler> {
+        using Only = std::decay_t<std::tuple_element_t<
+            0, decltype(std::tuple_cat(std::conditional_t<detail::kIsContext<A>, std::tuple<>, std::tuple<std::decay_t<A>>>()...))>>;
+        if constexpr (DescribedStruct<Only>) {
+          tool.inputSchema = JsonType<Only>::schema();
+          return {std::move(tool), [function](const Json& arguments, Context& context) mutable {
+                    Only value = JsonType<Only>::decode(arguments, {nullptr, "arguments"});
+                    auto pass = [&]<class P>(std::type_identity<P>) -> decltype(auto) {
+                      if constexpr (detail::kIsContext<P>) return static_cast<Context&>(context);
+                      else return static_cast<Only&>(value);
+                    };
+                    if constexpr (std::is_void_v<R>) {
+                      function(pass(std::type_identity<A>())...);
+                      return CallToolResult::text("done");
+                    } else {
+                      return detail::to_result<std::decay_t<R>>(function(pass(std::type_identity<A>())...));
+                    }
+                  }};
+        } else {
+          throw std::invalid_argument("tool \"" + tool.name + "\": its parameter needs an arg(\"name\")");
+        }
+      }(static_cast<Arguments*>(nullptr));
+    }
   }
   if (args.size() != plain)
     throw std::invalid_argument("tool \"" + tool.name + "\": the function has " + std::to_string(plain) +
@@ -231,7 +233,7 @@ std::pair<Tool, ToolHandler> make_typed_tool(Tool tool, F function, std::vector<
   std::vector<Json> schemas;
   Json properties = Json::object(), required = Json::array();
   [&]<class... A>(std::tuple<A...>*) {
-    auto add = [&]<class P>(std::type_identity<P>) {
+    [[maybe_unused]] auto add = [&]<class P>(std::type_identity<P>) {
       if constexpr (!detail::kIsContext<P>) {
         const Arg& arg = args[schemas.size()];
         schemas.push_back(detail::parameter_schema(JsonType<std::decay_t<P>>::schema(), arg));
