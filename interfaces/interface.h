@@ -1,0 +1,67 @@
+// <gpumcp/interface.h>: all that the author of an interface needs. An interface is a shared library whose
+// functions agents call:
+//   GPUMCP_INTERFACE(model_tools, interface) {
+//     auto model = SentenceTransformer::from_pretrained(interface.get_model_path("org/name"));
+//     interface.expose("dims", "Vector length.", [=]() -> int64_t { return model.dims(); });
+//   }
+// The body runs once, on the thread that loads the library, and only registers: models are handles whose
+// weights load at the first call. The exposed functions run on many threads at once.
+#pragma once
+
+#include "interfaces/plain_interface.h"
+
+#ifndef GPUMCP_NO_TORCH
+
+#include "gpu_runtime/artifacts.h"
+#include "gpu_runtime/auto_model.h"
+#include "gpu_runtime/auto_tokenizer.h"
+#include "gpu_runtime/export.h"
+#include "gpu_runtime/model_store.h"
+#include "gpu_runtime/sentence_transformer.h"
+
+namespace gpumcp {
+
+using gpu_runtime::AutoModel;
+using gpu_runtime::AutoTokenizer;
+using gpu_runtime::ModelPath;
+using gpu_runtime::SentenceTransformer;
+using gpu_runtime::to_vector;
+using Tensor = at::Tensor;
+
+// A PlainInterface with models. Around each call it keeps a record of what the call cost, which goes out as
+// the result's _meta["gpumcp/usage"], and hands the call's stop token to the models' queues.
+class GPUMCP_RUNTIME_API Interface : public PlainInterface {
+ public:
+  // The first interface on a registry also configures the process' Runtime and registers what all share:
+  // the artifacts' resource template, the status, and what is done at shutdown.
+  explicit Interface(mcp::PluginHost& host);
+
+  template <class F, class... Args>
+  void expose(std::string name, std::string description, F function, Args... args) {
+    expose(mcp::Tool{.name = std::move(name), .description = std::move(description)}, std::move(function),
+           std::move(args)...);
+  }
+  template <class F, class... Args>
+  void expose(mcp::Tool tool, F function, Args... args) {
+    auto [typed, handler] =
+        mcp::make_typed_tool(std::move(tool), std::move(function), std::vector<mcp::Arg>{mcp::Arg(args)...});
+    add_tool(std::move(typed), std::move(handler));
+  }
+  void add_tool(mcp::Tool tool, mcp::ToolHandler handler);
+
+  // Where a model lies: --model NAME=FOLDER, $GPUMCP_MODELS, gpumcp's store, the Hugging Face cache. A model
+  // that is nowhere is no error here: the first call that needs it says where it was looked for.
+  ModelPath get_model_path(const std::string& name) const;
+  // The model that the user named by --model, or `name`.
+  std::string default_model(std::string name) const { return option("default_model", std::move(name)); }
+  // Tensors and files that results point to instead of carrying them.
+  gpu_runtime::ArtifactStore& artifacts() const;
+};
+
+namespace detail {
+GPUMCP_RUNTIME_API void load_interface(mcp::PluginHost& host, void (*body)(Interface&));
+}  // namespace detail
+
+}  // namespace gpumcp
+
+#endif  // GPUMCP_NO_TORCH
