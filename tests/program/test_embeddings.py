@@ -87,7 +87,7 @@ def test_output_ref_is_small_and_points_to_the_vector(front):
     for arguments in ({"text": text}, {"text": text, "output": "ref"}):
         result = front.call("get_embedding", arguments)
         value = check_common(result, text)
-        assert set(value) - {"truncated"} == {"text", "model", "dims", "dtype", "norm", "preview", "uri"}
+        assert set(value)  == {"text", "model", "dims", "dtype", "norm", "preview", "uri"}
         assert value["uri"].startswith("gpumcp://artifacts/")
         assert len(json.dumps(value)) < 1024
         assert len(text_of(result)) < 1024
@@ -203,5 +203,7 @@ def test_a_text_of_a_megabyte_is_truncated_and_the_result_says_so(front):
     result = front.call("get_embedding", {"text": text})
     value = value_of(result)
     assert value["text"] == text[:200]
-    assert result["_meta"]["gpumcp/usage"]["tokens"] == 256
-    assert "truncated" in json.dumps(result).lower()
+    assert value["truncated"] is True
+    assert value["max_tokens"] == 256 and value["tokens"] == 180_002
+    assert "truncated" in text_of(result)
+    assert len(json.dumps(value)) < 1024

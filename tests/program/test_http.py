@@ -180,20 +180,19 @@ def test_progress_comes_as_an_event_stream_before_the_result(http):
     message = call(1, "sleep_ms", {"ms": 300}, progressToken="p")
     reply = http.post(message)
     assert reply.status == 200
-    if reply.type == EVENTS:
-        *before, last = reply.messages()
-        assert last["id"] == 1 and not last["result"].get("isError")
-        values = [m["params"]["progress"] for m in before if m["method"] == "notifications/progress"]
-        assert values == sorted(set(values))
-        assert all(m["params"]["progressToken"] == "p" for m in before)
-    else:
-        assert reply.message()["id"] == 1
+    assert reply.type == EVENTS
+    *before, last = reply.messages()
+    assert last["id"] == 1 and not last["result"].get("isError")
+    assert before and all(m["method"] == "notifications/progress" for m in before)
+    values = [m["params"]["progress"] for m in before]
+    assert values == sorted(set(values))
+    assert all(m["params"]["progressToken"] == "p" for m in before)
 
 
 def open_call(http, message, headers):
     """Sends a call and leaves the connection open, unanswered."""
     body = json.dumps(message).encode()
-    lines = [f"POST /mcp HTTP/1.1", f"Host: {http.host}:{http.port}", "Content-Type: application/json",
+    lines = ["POST /mcp HTTP/1.1", f"Host: {http.host}:{http.port}", "Content-Type: application/json",
              "Accept: application/json, text/event-stream", f"Content-Length: {len(body)}",
              *(f"{k}: {v}" for k, v in headers.items()), "", ""]
     connection = socket.create_connection((http.host, http.port), timeout=20)
