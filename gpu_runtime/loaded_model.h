@@ -1,0 +1,41 @@
+#pragma once
+
+// A Hugging Face folder on a device: the transformer, and the pooling that its sentence-transformers files describe. Made,
+// used and destroyed on an executor's owner thread, inside c10::InferenceMode.
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "gpu_runtime/batch_model.h"
+#include "gpu_runtime/checkpoint.h"
+#include "gpu_runtime/models/transformer.h"
+#include "gpu_runtime/pooling.h"
+
+namespace gpumcp::gpu_runtime {
+
+class LoadedModel final : public BatchModel {
+ public:
+  // Throws Error for everything that is wrong with the folder; dtype "auto" is float32 on the CPU, else config.json's.
+  LoadedModel(std::filesystem::path folder, c10::Device device, const std::string& dtype);
+  ~LoadedModel() override;
+
+  // Error(invalid_argument): no tokens, too many, an id or type beyond the model's tables.
+  void check(const TokenRow& row) const override;
+  // Error(corrupt_checkpoint) names the first weight that holds a NaN when results are not finite.
+  void run(std::span<const BatchRow> rows) override;
+
+ private:
+  void run_chunk(std::span<const BatchRow* const> rows);
+  const Pooling& pooling();  // read at the first use: a model that never pools need not have it
+  void require_finite(const at::Tensor& values);
+
+  const std::filesystem::path folder_;
+  const c10::Device device_;
+  const Checkpoint checkpoint_;
+  at::ScalarType dtype_;
+  std::unique_ptr<Transformer> transformer_;
+  std::optional<Pooling> pooling_;
+};
+
+}  // namespace gpumcp::gpu_runtime

@@ -1,0 +1,109 @@
+#pragma once
+
+// Runs one model on its own thread and makes batches of what callers ask.
+//
+//   run() ─┐            ┌ not loaded yet: the owner thread loads; calls gather meanwhile
+//   run() ─┼─▶ queue ─▶ │ a batch: rows of all waiting calls, up to the token budget
+//   run() ─┘            └ then the next batch: whatever has come while this one ran
+//
+// There is no timer: an idle model starts at once, a busy one finds its next batch waiting. Each
+// call has a fair share of a batch, so a call with thousands of rows does not hold up one with a
+// single row. Calls whose client left or whose deadline passed are dropped before the batch. A
+// batch that fails is run again call by call, so that one bad call fails alone. Thread-safe.
+// Destruction finishes the batch in flight, answers `cancelled` to the rest, and joins.
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gpu_runtime/batch_model.h"
+#include "gpu_runtime/call_scope.h"
+#include "gpu_runtime/export.h"
+
+namespace gpumcp::gpu_runtime {
+
+struct ModelExecutorOptions {
+  std::string name;                     // of the model, for messages
+  std::int64_t token_budget = 16384;    // per batch; a longer row runs alone
+  std::size_t max_waiting_calls = 512;  // beyond: Error(overloaded) at once
+  std::int64_t max_waiting_tokens = 8'000'000;
+  int num_threads = 0;  // CPU threads of a kernel; see set_cpu_threads()
+};
+
+// A call's rows in its own order, and what it went through (see Usage for the meaning of each).
+struct ModelResult {
+  std::vector<RowResult> rows;
+  double load_ms = 0, queue_ms = 0, gpu_ms = 0;
+  std::int64_t batch_size = 0, tokens = 0;
+};
+
+struct ExecutorStats {
+  std::size_t waiting_calls = 0;
+  std::int64_t waiting_tokens = 0;
+  std::uint64_t batches = 0, rows = 0, tokens = 0, dropped = 0, refused = 0;
+  double busy_ms = 0;
+};
+
+class GPUMCP_RUNTIME_API ModelExecutor {
+ public:
+  using MakeModel = std::function<std::unique_ptr<BatchModel>()>;
+
+  // Returns at once; the owner thread calls make_model. When that throws, every waiting call gets
+  // its error, and the executor is of no more use (load_failed()).
+  explicit ModelExecutor(MakeModel make_model, ModelExecutorOptions options = {});
+  ModelExecutor(const ModelExecutor&) = delete;
+  ModelExecutor& operator=(const ModelExecutor&) = delete;
+  ~ModelExecutor();
+
+  // Blocks until all rows are there. Throws Error: overloaded, cancelled, deadline, the load's own,
+  // the model's own.
+  ModelResult run(std::vector<TokenRow> rows, const Want& want, const CallLimits& limits = {});
+
+  bool loaded() const;
+  bool load_failed() const;
+  double load_ms() const;  // 0 while loading
+  ExecutorStats stats() const;
+
+ private:
+  struct Call;
+  struct Slice;
+  using CallPtr = std::shared_ptr<Call>;
+
+  void owner_loop();
+  bool load();
+  void drop_ended_calls();
+  std::vector<Slice> take_batch();
+  void run_batch(std::vector<Slice>& batch);
+  std::exception_ptr try_run(std::span<const Slice> slices);
+  void finish(const CallPtr& call, std::exception_ptr error);
+  void end_all(std::exception_ptr error);
+  std::string busy_message() const;
+
+  const ModelExecutorOptions options_;
+  MakeModel make_model_;
+  std::unique_ptr<BatchModel> model_;  // the owner thread's
+
+  mutable std::mutex mutex_;
+  std::condition_variable work_;
+  // Guarded by mutex_:
+  std::deque<CallPtr> calls_;  // with rows that no batch has taken yet, in order of arrival
+  ExecutorStats stats_;
+  bool stopping_ = false, loaded_ = false;
+  std::exception_ptr load_error_;
+  std::chrono::steady_clock::time_point created_, loaded_at_;
+
+  std::jthread owner_;  // last: starts when all the rest is there
+};
+
+// What an exception becomes for a caller: an Error stays as it is, running out of memory and
+// torch's errors get their code and one line of text. Must be called inside a catch block.
+GPUMCP_RUNTIME_API std::exception_ptr current_error(const std::string& doing);
+
+}  // namespace gpumcp::gpu_runtime

@@ -1,0 +1,35 @@
+#pragma once
+
+// An architecture with its weights on a device. One file a family (models/bert.cpp, …), found by model_type in
+// models/registry.h. forward() runs on the one thread that owns the model, inside c10::InferenceMode; the facts are
+// constants, readable from any thread.
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "gpu_runtime/packing.h"
+
+namespace gpumcp::gpu_runtime {
+
+struct TransformerFacts {
+  std::int64_t num_layers = 0, hidden_size = 0, vocab_size = 0;
+  std::int64_t max_length = 0;       // tokens in one text
+  std::int64_t type_vocab_size = 0;  // 0: token types mean nothing
+};
+
+// [tokens, hidden_size] each. `all` holds the embeddings and then each layer's output, when asked for.
+struct HiddenStates {
+  at::Tensor last;
+  std::vector<at::Tensor> all;
+};
+
+class Transformer {
+ public:
+  virtual ~Transformer() = default;
+  virtual const TransformerFacts& facts() const = 0;
+  // Ids, types and lengths were checked against facts() before.
+  virtual HiddenStates forward(const PackedBatch& batch, bool all_hidden_states) const = 0;
+};
+
+}  // namespace gpumcp::gpu_runtime

@@ -1,0 +1,43 @@
+#pragma once
+
+// A batch without padding: the tokens of all texts stand end to end, texts of one length side by
+// side, so that attention takes each length in one call and every other layer sees a plain [tokens,
+// d] matrix. On 2 CPU cores this runs mixed texts (4 to 256 tokens) about three times as fast as
+// padding to the longest does. Values; built and read on the thread that owns the model.
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "gpu_runtime/export.h"
+
+namespace gpumcp::gpu_runtime {
+
+// One text as a model sees it. type_ids is empty (all 0) or as long as ids.
+struct TokenRow {
+  std::vector<std::int32_t> ids, type_ids;
+};
+
+// `count` texts of `length` tokens each, side by side.
+struct LengthGroup {
+  std::int64_t count = 0, length = 0;
+};
+
+struct PackedBatch {
+  at::Tensor ids, positions;  // int64 [tokens]
+  at::Tensor type_ids;        // int64 [tokens]; undefined: all 0
+  std::vector<LengthGroup> groups;
+  std::int64_t tokens = 0, rows = 0;
+};
+
+// Which rows go together: indices into the rows, longest last, in chunks of at most max_tokens
+// tokens (a longer row goes alone). One chunk after the other is faster than all at once where the
+// activations would not fit the caches.
+GPUMCP_RUNTIME_API std::vector<std::vector<std::size_t>> plan_chunks(
+    std::span<const std::size_t> lengths, std::int64_t max_tokens);
+
+// The rows must be sorted by length.
+GPUMCP_RUNTIME_API PackedBatch pack(std::span<const TokenRow* const> rows, c10::Device device);
+
+}  // namespace gpumcp::gpu_runtime

@@ -1,0 +1,108 @@
+#pragma once
+
+// All models of this process, and what they share: the device, the artifacts, the time they held it.
+//
+// Runtime::current() is the one that handles use when none is named: `AutoModel::from_pretrained(path)` in an author's file
+// has no runtime parameter, and a worker has one device and one set of models by nature. Tests make their own. Thread-safe;
+// it must outlive the handles made with it. Destruction unloads every model (their calls must have ended).
+#include <chrono>
+#include <condition_variable>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <tuple>
+
+#include "gpu_runtime/artifacts.h"
+#include "gpu_runtime/export.h"
+#include "gpu_runtime/held_time.h"
+#include "gpu_runtime/json.h"
+#include "gpu_runtime/model_executor.h"
+#include "gpu_runtime/model_store.h"
+#include "gpu_runtime/resident_model.h"
+
+namespace gpumcp::gpu_runtime {
+
+using ModelLoader =
+    std::function<std::unique_ptr<BatchModel>(const std::filesystem::path& folder, c10::Device device, const std::string& dtype)>;
+
+// Reads a folder with libtorch (LoadedModel).
+GPUMCP_RUNTIME_API std::unique_ptr<BatchModel> load_model(const std::filesystem::path& folder, c10::Device device,
+                                                          const std::string& dtype);
+
+struct RuntimeOptions {
+  std::string device = "auto";  // auto, cpu, cuda, cuda:N
+  std::map<std::string, std::filesystem::path> model_overrides;  // --model NAME=FOLDER
+  std::string default_model;
+  int num_threads = 0;  // CPU threads of a kernel; 0: GPUMCP_THREADS, else the physical cores
+  std::optional<std::chrono::milliseconds> model_idle = std::chrono::seconds(60);  // nothing: never; 0: after each call
+  ArtifactStoreOptions artifacts;
+  ModelExecutorOptions executor{.token_budget = 0};  // 0: 2,048 on a CPU, 16,384 on a GPU
+
+  // For tests.
+  ModelLoader loader = load_model;
+  SteadyClock clock = [] { return std::chrono::steady_clock::now(); };
+  bool reaper = true;  // a thread that calls sweep() in time
+};
+
+class GPUMCP_RUNTIME_API Runtime {
+ public:
+  static Runtime& current();
+
+  explicit Runtime(RuntimeOptions options = {});
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+  ~Runtime();
+
+  // Replaces the options. Error(invalid_argument) for a bad one, and once a model was used or an artifact kept.
+  void configure(RuntimeOptions options);
+  const RuntimeOptions& options() const { return options_; }
+
+  // The shared model behind handles on one (folder, dtype, device). Does not touch the disk.
+  std::shared_ptr<ResidentModel> model(const ModelPath& path, const ModelOptions& options = {});
+
+  // By name: overrides, $GPUMCP_MODELS, the store, the Hugging Face cache. "" is the default model.
+  ModelPath find_model(const std::string& name) const;
+
+  ArtifactStore& artifacts() { return *artifacts_; }
+
+  // Since the process began: the time in which any model's weights were held.
+  double held_s() const { return held_->seconds(); }
+
+  // {"device", "held_s", "models": [ResidentModel::status()…], "artifacts": {…}}. Wakes nothing and waits for no batch.
+  Json status();
+
+  // Unloads models that idled for model_idle; returns how many. The reaper's work, and a test's.
+  std::size_t sweep();
+  // Unloads every model that no call uses, whatever its age.
+  std::size_t unload_all();
+
+  // For ResidentModel.
+  SteadyTime now() const { return options_.clock(); }
+  HeldTime& held() { return *held_; }
+  void model_used();
+
+ private:
+  using Key = std::tuple<std::string, std::string, std::string>;  // folder or name, dtype, device
+  std::vector<std::shared_ptr<ResidentModel>> models();
+  std::size_t unload_idle_since(SteadyTime before);
+  void reaper_loop(std::stop_token stop);
+
+  RuntimeOptions options_;  // fixed from the first use on
+  std::unique_ptr<HeldTime> held_;
+  std::unique_ptr<ArtifactStore> artifacts_;
+
+  std::mutex mutex_;
+  std::condition_variable_any used_;
+  // Guarded by mutex_:
+  std::map<Key, std::shared_ptr<ResidentModel>> models_;
+  bool in_use_ = false;
+  std::uint64_t uses_ = 0;  // for the reaper
+  std::jthread reaper_;
+};
+
+}  // namespace gpumcp::gpu_runtime
