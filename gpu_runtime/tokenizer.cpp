@@ -217,7 +217,8 @@ std::vector<std::string> Tokenizer::tokens(const Encoding& encoding) const {
 
 bool Tokenizer::is_special(std::int32_t id) const {
   const AddedToken* token = state_->added_tokens.find(id);
-  return token != nullptr && token->special;
+  // One whose text the normalizer changes is not recognised as special; `tokenizers` keeps it, too.
+  return token != nullptr && token->special && token->shown == token->content;
 }
 
 std::size_t Tokenizer::vocab_size() const { return state_->vocab_size; }

@@ -90,8 +90,8 @@ class GPUMCP_RUNTIME_API Tokenizer {
   std::optional<std::int32_t> token_to_id(std::string_view token) const;
   std::optional<std::string> id_to_token(std::int32_t id) const;
   std::vector<std::string> tokens(const Encoding& encoding) const;
-  bool is_special(std::int32_t id) const;
-  std::size_t vocab_size() const;  // added tokens included
+  bool is_special(std::int32_t id) const;  // left out by decode() unless told otherwise
+  std::size_t vocab_size() const;          // added tokens included
 
   // The tokens of a role, where the model has one.
   std::optional<std::int32_t> cls_token_id() const;

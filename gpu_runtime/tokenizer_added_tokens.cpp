@@ -64,19 +64,16 @@ AddedTokens::AddedTokens(const Json& json, const TokenModel& model, const Normal
     tokens_.push_back(std::move(token));
   }
 
-  std::vector<std::string> contents;  // as they are looked for
-  contents.reserve(tokens_.size());
   std::vector<std::pair<std::string_view, std::int32_t>> raw, normalized;
   for (std::size_t i = 0; i < tokens_.size(); ++i) {
-    const AddedToken& token = tokens_[i];
-    contents.push_back(token.content);
+    AddedToken& token = tokens_[i];
+    token.shown = token.content;
     if (token.normalized) {
       NormalizedText text;
       normalizer.normalize(token.content, 0, text);
-      contents.back() = text.text;
+      token.shown = text.text;
     }
-    (token.normalized ? normalized : raw)
-        .emplace_back(contents.back(), static_cast<std::int32_t>(i));
+    (token.normalized ? normalized : raw).emplace_back(token.shown, static_cast<std::int32_t>(i));
   }
   for (auto [matcher, entries] : {std::pair{&raw_, &raw}, std::pair{&normalized_, &normalized}}) {
     for (const auto& [content, index] : *entries) {

@@ -21,6 +21,8 @@ namespace gpumcp::gpu_runtime {
 struct AddedToken {
   std::int32_t id = 0;
   std::string content;
+  std::string
+      shown;  // what the id decodes to: normalized where the token is, as `tokenizers` has it
   bool single_word = false;  // only between characters that are no word's
   bool lstrip = false;       // takes the white space before it along
   bool rstrip = false;       // and after it

@@ -1,5 +1,7 @@
 #include "gpu_runtime/tokenizer_decoder.h"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <utility>
 
@@ -11,12 +13,7 @@ namespace {
 class JoinDecoder final : public TokenDecoder {
  public:
   std::string decode(const std::vector<std::string_view>& tokens) const override {
-    std::string text;
-    for (const std::string_view token : tokens) {
-      if (!text.empty() || &token != &tokens.front()) text += ' ';
-      text += token;
-    }
-    return text;
+    return fmt::format("{}", fmt::join(tokens, " "));
   }
 };
 

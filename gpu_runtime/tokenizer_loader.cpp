@@ -61,7 +61,8 @@ Json read_if_there(const fs::path& path) {
 
 // The tokenizer.json that a BERT's vocab.txt stands for.
 Json from_vocab_txt(const fs::path& path, const Json& config) {
-  const TokenizerPart part(config.is_null() ? Json::object() : config, "tokenizer_config.json");
+  static const Json none = Json::object();
+  const TokenizerPart part(config.is_null() ? none : config, "tokenizer_config.json");
   const std::string type = part.string("tokenizer_class", "BertTokenizer");
   if (!type.starts_with("Bert") && !type.starts_with("DistilBert") && !type.starts_with("MiniLM")) {
     throw Error(
@@ -152,7 +153,7 @@ std::optional<std::int32_t> Tokenizer::State::token_to_id(std::string_view token
 
 std::optional<std::string_view> Tokenizer::State::id_to_token(std::int32_t id) const {
   const AddedToken* added = added_tokens.find(id);
-  return added ? std::optional<std::string_view>(added->content) : model->id_to_token(id);
+  return added ? std::optional<std::string_view>(added->shown) : model->id_to_token(id);
 }
 
 Tokenizer Tokenizer::from_json(std::string_view tokenizer_json, const std::string& origin) {

@@ -18,6 +18,7 @@ class TokenizerPart {
  public:
   // Error(corrupt_checkpoint) when json is no object.
   TokenizerPart(const Json& json, std::string name);
+  TokenizerPart(Json&& json, std::string name) = delete;  // it is kept by reference
 
   const std::string& name() const { return name_; }
   const Json* find(std::string_view key) const;  // nullptr: absent or null
