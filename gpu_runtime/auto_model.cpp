@@ -14,7 +14,8 @@ at::Tensor stack_rows(const std::vector<at::Tensor>& rows) {
   if (rows.size() == 1) return rows[0].unsqueeze(0);
   std::int64_t longest = 0;
   for (const at::Tensor& row : rows) longest = std::max(longest, row.size(0));
-  at::Tensor all = at::zeros({static_cast<std::int64_t>(rows.size()), longest, rows[0].size(1)}, rows[0].options());
+  at::Tensor all = at::zeros({static_cast<std::int64_t>(rows.size()), longest, rows[0].size(1)},
+                             rows[0].options());
   for (std::size_t i = 0; i < rows.size(); ++i) {
     all.select(0, static_cast<std::int64_t>(i)).narrow(0, 0, rows[i].size(0)).copy_(rows[i]);
   }
@@ -25,11 +26,13 @@ at::Tensor stack_rows(const std::vector<at::Tensor>& rows) {
 
 const Json& AutoConfig::operator[](const std::string& key) const {
   auto found = json.find(key);
-  if (found == json.end()) throw Error(ErrorCode::not_found, "config.json of this model has no \"" + key + "\"");
+  if (found == json.end())
+    throw Error(ErrorCode::not_found, "config.json of this model has no \"" + key + "\"");
   return *found;
 }
 
-AutoModel AutoModel::from_pretrained(const ModelPath& path, const ModelOptions& options, Runtime* runtime) {
+AutoModel AutoModel::from_pretrained(const ModelPath& path, const ModelOptions& options,
+                                     Runtime* runtime) {
   return AutoModel((runtime != nullptr ? *runtime : Runtime::current()).model(path, options));
 }
 
@@ -43,10 +46,13 @@ AutoConfig AutoModel::config() const {
           .json = config.json()};
 }
 
-ModelOutputs AutoModel::operator()(const BatchEncoding& inputs, const ModelCallOptions& options) const {
-  if (inputs.size() == 0) throw Error(ErrorCode::invalid_argument, "a model needs at least one text");
-  ModelResult result = model_->run(
-      inputs.token_rows(), {.last_hidden_state = true, .hidden_states = options.output_hidden_states});
+ModelOutputs AutoModel::operator()(const BatchEncoding& inputs,
+                                   const ModelCallOptions& options) const {
+  if (inputs.size() == 0)
+    throw Error(ErrorCode::invalid_argument, "a model needs at least one text");
+  ModelResult result =
+      model_->run(inputs.token_rows(),
+                  {.last_hidden_state = true, .hidden_states = options.output_hidden_states});
   c10::InferenceMode inference;
   auto stacked = [&](auto&& pick) {
     std::vector<at::Tensor> rows;
@@ -56,7 +62,8 @@ ModelOutputs AutoModel::operator()(const BatchEncoding& inputs, const ModelCallO
   ModelOutputs outputs;
   outputs.last_hidden_state = stacked([](const RowResult& row) { return row.last_hidden_state; });
   for (std::size_t layer = 0; layer < result.rows[0].hidden_states.size(); ++layer) {
-    outputs.hidden_states.push_back(stacked([&](const RowResult& row) { return row.hidden_states[layer]; }));
+    outputs.hidden_states.push_back(
+        stacked([&](const RowResult& row) { return row.hidden_states[layer]; }));
   }
   return outputs;
 }

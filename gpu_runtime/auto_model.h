@@ -1,8 +1,9 @@
 #pragma once
 
-// AutoModel: a handle on a model folder, as in transformers. from_pretrained() touches nothing; the weights load at the
-// first call and leave when they idle. Handles on one folder share one loaded model, and calls from any number of threads
-// join its batches. Thread-safe; copying copies the handle.
+// AutoModel: a handle on a model folder, as in transformers. from_pretrained() touches nothing; the
+// weights load at the first call and leave when they idle. Handles on one folder share one loaded
+// model, and calls from any number of threads join its batches. Thread-safe; copying copies the
+// handle.
 #include <ATen/core/Tensor.h>
 
 #include <memory>
@@ -20,7 +21,8 @@ namespace gpumcp::gpu_runtime {
 // config.json: the fields that interfaces ask for by name, and all of it as JSON.
 struct GPUMCP_RUNTIME_API AutoConfig {
   std::string model_type;
-  std::int64_t num_hidden_layers = 0, hidden_size = 0, vocab_size = 0;  // 0: config.json does not say
+  std::int64_t num_hidden_layers = 0, hidden_size = 0,
+               vocab_size = 0;  // 0: config.json does not say
   Json json;
   const Json& operator[](const std::string& key) const;  // Error(not_found) names the key
 };
@@ -29,8 +31,8 @@ struct ModelCallOptions {
   bool output_hidden_states = false;
 };
 
-// [texts, tokens, d] on the model's device; rows of unequal length are filled up with zeros behind. hidden_states: the
-// embeddings, then each layer's output; the last of them is last_hidden_state.
+// [texts, tokens, d] on the model's device; rows of unequal length are filled up with zeros behind.
+// hidden_states: the embeddings, then each layer's output; the last of them is last_hidden_state.
 struct ModelOutputs {
   at::Tensor last_hidden_state;
   std::vector<at::Tensor> hidden_states;
@@ -38,12 +40,13 @@ struct ModelOutputs {
 
 class GPUMCP_RUNTIME_API AutoModel {
  public:
-  static AutoModel from_pretrained(const ModelPath& path, const ModelOptions& options = {}, Runtime* runtime = nullptr);
+  static AutoModel from_pretrained(const ModelPath& path, const ModelOptions& options = {},
+                                   Runtime* runtime = nullptr);
 
   // Waits for the batch that the rows ride in. Throws Error.
   ModelOutputs operator()(const BatchEncoding& inputs, const ModelCallOptions& options = {}) const;
 
-  AutoConfig config() const;     // reads config.json, no weights
+  AutoConfig config() const;  // reads config.json, no weights
   c10::Device device() const { return model_->device(); }
   const ModelPath& path() const { return model_->path(); }
 

@@ -24,17 +24,22 @@ std::vector<TokenRow> BatchEncoding::token_rows() const {
   return rows;
 }
 
-std::vector<Encoding> tokenize(const Tokenizer& tokenizer, std::span<const std::string> texts, const EncodeOptions& options) {
+std::vector<Encoding> tokenize(const Tokenizer& tokenizer, std::span<const std::string> texts,
+                               const EncodeOptions& options) {
   const auto began = std::chrono::steady_clock::now();
   const CallLimits limits = CallScope::current_limits();
   if (limits.stop.stop_requested()) throw Error(ErrorCode::cancelled, "the call was cancelled");
-  if (limits.deadline && *limits.deadline <= began) throw Error(ErrorCode::deadline, "the call's deadline has passed");
-  const std::size_t threads = texts.size() < kManyTexts ? 1 : static_cast<std::size_t>(physical_cores());
+  if (limits.deadline && *limits.deadline <= began)
+    throw Error(ErrorCode::deadline, "the call's deadline has passed");
+  const std::size_t threads =
+      texts.size() < kManyTexts ? 1 : static_cast<std::size_t>(physical_cores());
   std::vector<Encoding> rows = tokenizer.encode_batch(texts, options, threads);
   if (CallScope* scope = CallScope::current()) {
     Usage& usage = scope->usage();
-    usage.tokenize_ms += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
-    usage.truncated += std::count_if(rows.begin(), rows.end(), [](const Encoding& row) { return row.truncated; });
+    usage.tokenize_ms +=
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
+    usage.truncated +=
+        std::count_if(rows.begin(), rows.end(), [](const Encoding& row) { return row.truncated; });
   }
   return rows;
 }
@@ -42,7 +47,8 @@ std::vector<Encoding> tokenize(const Tokenizer& tokenizer, std::span<const std::
 std::optional<std::size_t> model_max_length(ResidentModel& model) {
   std::optional<std::size_t> limit = model.tokenizer().model_max_length();
   if (model.config().has("max_position_embeddings")) {
-    const auto positions = static_cast<std::size_t>(model.config().get_int("max_position_embeddings", 1, std::int64_t{1} << 40));
+    const auto positions = static_cast<std::size_t>(
+        model.config().get_int("max_position_embeddings", 1, std::int64_t{1} << 40));
     limit = limit ? std::min(*limit, positions) : positions;
   }
   return limit;
@@ -54,17 +60,20 @@ AutoTokenizer AutoTokenizer::from_pretrained(const ModelPath& path, Runtime* run
 
 std::optional<std::size_t> AutoTokenizer::max_length() const { return model_max_length(*model_); }
 
-BatchEncoding AutoTokenizer::operator()(const std::string& text, const EncodeOptions& options) const {
+BatchEncoding AutoTokenizer::operator()(const std::string& text,
+                                        const EncodeOptions& options) const {
   return (*this)(std::span(&text, 1), options);
 }
 
-BatchEncoding AutoTokenizer::operator()(std::span<const std::string> texts, const EncodeOptions& options) const {
+BatchEncoding AutoTokenizer::operator()(std::span<const std::string> texts,
+                                        const EncodeOptions& options) const {
   EncodeOptions cut = options;
   if (!cut.max_length) cut.max_length = max_length();
   return BatchEncoding(tokenize(model_->tokenizer(), texts, cut));
 }
 
-std::string AutoTokenizer::decode(std::span<const std::int32_t> ids, bool skip_special_tokens) const {
+std::string AutoTokenizer::decode(std::span<const std::int32_t> ids,
+                                  bool skip_special_tokens) const {
   return model_->tokenizer().decode(ids, skip_special_tokens);
 }
 

@@ -1,7 +1,8 @@
 #pragma once
 
-// AutoTokenizer: a handle on a folder's tokenizer, as in transformers. Reads nothing before the first use; handles on one
-// folder share what is read. Thread-safe. Adds its time to the thread's CallScope.
+// AutoTokenizer: a handle on a folder's tokenizer, as in transformers. Reads nothing before the
+// first use; handles on one folder share what is read. Thread-safe. Adds its time to the thread's
+// CallScope.
 #include <c10/core/Device.h>
 
 #include <memory>
@@ -22,7 +23,8 @@ class GPUMCP_RUNTIME_API BatchEncoding {
  public:
   explicit BatchEncoding(std::vector<Encoding> rows) : rows_(std::move(rows)) {}
 
-  // As in Python. The ids travel to the device inside the batch that runs them, so nothing is copied here.
+  // As in Python. The ids travel to the device inside the batch that runs them, so nothing is
+  // copied here.
   BatchEncoding to(c10::Device) && { return std::move(*this); }
   BatchEncoding to(c10::Device) const& { return *this; }
 
@@ -39,12 +41,15 @@ class GPUMCP_RUNTIME_API AutoTokenizer {
  public:
   static AutoTokenizer from_pretrained(const ModelPath& path, Runtime* runtime = nullptr);
 
-  // Texts longer than the model takes are cut (usage says how many) unless options.max_length says otherwise.
+  // Texts longer than the model takes are cut (usage says how many) unless options.max_length says
+  // otherwise.
   BatchEncoding operator()(const std::string& text, const EncodeOptions& options = {}) const;
-  BatchEncoding operator()(std::span<const std::string> texts, const EncodeOptions& options = {}) const;
+  BatchEncoding operator()(std::span<const std::string> texts,
+                           const EncodeOptions& options = {}) const;
   std::string decode(std::span<const std::int32_t> ids, bool skip_special_tokens = true) const;
 
-  // The smaller of the tokenizer's own limit and the model's positions; nothing when neither is known.
+  // The smaller of the tokenizer's own limit and the model's positions; nothing when neither is
+  // known.
   std::optional<std::size_t> max_length() const;
   const Tokenizer& tokenizer() const { return model_->tokenizer(); }
 
@@ -53,8 +58,10 @@ class GPUMCP_RUNTIME_API AutoTokenizer {
   std::shared_ptr<ResidentModel> model_;
 };
 
-// Tokenizes, and adds time and truncations to the thread's usage. Error(cancelled, deadline) as the scope's limits say.
-std::vector<Encoding> tokenize(const Tokenizer& tokenizer, std::span<const std::string> texts, const EncodeOptions& options);
+// Tokenizes, and adds time and truncations to the thread's usage. Error(cancelled, deadline) as the
+// scope's limits say.
+std::vector<Encoding> tokenize(const Tokenizer& tokenizer, std::span<const std::string> texts,
+                               const EncodeOptions& options);
 
 // The limit as AutoTokenizer::max_length has it.
 std::optional<std::size_t> model_max_length(ResidentModel& model);

@@ -1,6 +1,7 @@
 #pragma once
 
-// How long any model's weights have been held, all models together: what a GPU is paid for. Thread-safe.
+// How long any model's weights have been held, all models together: what a GPU is paid for.
+// Thread-safe.
 #include <chrono>
 #include <functional>
 #include <mutex>

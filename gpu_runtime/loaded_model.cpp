@@ -10,17 +10,21 @@
 namespace gpumcp::gpu_runtime {
 namespace {
 
-// Tokens that go through the layers together. On a CPU the activations of 2,000 tokens still lie in the caches: 16,000 at
-// once ran at half the speed (2 cores, 2 MiB L2, 32 MiB L3; 32 mixed texts about 2,000 tokens).
+// Tokens that go through the layers together. On a CPU the activations of 2,000 tokens still lie in
+// the caches: 16,000 at once ran at half the speed (2 cores, 2 MiB L2, 32 MiB L3; 32 mixed texts
+// about 2,000 tokens).
 constexpr std::int64_t kCpuChunkTokens = 2048;
 constexpr std::int64_t kDeviceChunkTokens = 65536;
 
-at::ScalarType choose_dtype(const std::string& wanted, const ModelConfig& config, c10::Device device) {
-  if (wanted.empty() || wanted == "auto") return device.is_cpu() ? at::kFloat : torch_dtype(config.dtype());
+at::ScalarType choose_dtype(const std::string& wanted, const ModelConfig& config,
+                            c10::Device device) {
+  if (wanted.empty() || wanted == "auto")
+    return device.is_cpu() ? at::kFloat : torch_dtype(config.dtype());
   if (wanted == "float32") return at::kFloat;
   if (wanted == "float16") return at::kHalf;
   if (wanted == "bfloat16") return at::kBFloat16;
-  throw Error(ErrorCode::invalid_argument, "dtype \"" + wanted + "\" is none: give auto, float32, float16 or bfloat16");
+  throw Error(ErrorCode::invalid_argument,
+              "dtype \"" + wanted + "\" is none: give auto, float32, float16 or bfloat16");
 }
 
 const ModelConfig& checked(const ModelConfig& config) {
@@ -44,7 +48,8 @@ LoadedModel::~LoadedModel() {
   pooling_.reset();
   try {
     release_cached_memory(device_);
-  } catch (...) {  // a device in an error state keeps its memory until the process ends; nothing to do about it here
+  } catch (...) {  // a device in an error state keeps its memory until the process ends; nothing to
+                   // do about it here
   }
 }
 
@@ -58,41 +63,48 @@ void LoadedModel::check(const TokenRow& row) const {
   }
   for (std::int32_t id : row.ids) {
     if (id < 0 || id >= facts.vocab_size) {
-      refuse("token id " + std::to_string(id) + " is not in the model's vocabulary of " + std::to_string(facts.vocab_size));
+      refuse("token id " + std::to_string(id) + " is not in the model's vocabulary of " +
+             std::to_string(facts.vocab_size));
     }
   }
-  if (!row.type_ids.empty() && row.type_ids.size() != row.ids.size()) refuse("token types and ids differ in number");
+  if (!row.type_ids.empty() && row.type_ids.size() != row.ids.size())
+    refuse("token types and ids differ in number");
   for (std::int32_t type : row.type_ids) {
     if (facts.type_vocab_size > 0 && (type < 0 || type >= facts.type_vocab_size)) {
-      refuse("token type " + std::to_string(type) + " is beyond the model's " + std::to_string(facts.type_vocab_size));
+      refuse("token type " + std::to_string(type) + " is beyond the model's " +
+             std::to_string(facts.type_vocab_size));
     }
   }
 }
 
 const Pooling& LoadedModel::pooling() {
   if (!pooling_) {
-    pooling_.emplace(SentenceTransformerConfig::from_pretrained(folder_), transformer_->facts().hidden_size, dtype_, device_);
+    pooling_.emplace(SentenceTransformerConfig::from_pretrained(folder_),
+                     transformer_->facts().hidden_size, dtype_, device_);
   }
   return *pooling_;
 }
 
 void LoadedModel::require_finite(const at::Tensor& values) {
-  // A sum is cheap and is NaN or infinite when a term is; the reverse (an overflow of the sum) is then looked at closely.
+  // A sum is cheap and is NaN or infinite when a term is; the reverse (an overflow of the sum) is
+  // then looked at closely.
   if (std::isfinite(values.sum().item<float>()) || at::isfinite(values).all().item<bool>()) return;
   if (auto weight = find_non_finite_weight(checkpoint_)) {
     throw Error(ErrorCode::corrupt_checkpoint, "the model gives no finite numbers: " + *weight +
                                                    " holds NaN or infinity; get the file again");
   }
-  throw Error(ErrorCode::internal, "the model gives no finite numbers for this input, though all weights in " +
-                                       folder_.string() + " are finite: it overflows in " +
-                                       std::string(to_string(checkpoint_dtype(dtype_))));
+  throw Error(ErrorCode::internal,
+              "the model gives no finite numbers for this input, though all weights in " +
+                  folder_.string() + " are finite: it overflows in " +
+                  std::string(to_string(checkpoint_dtype(dtype_))));
 }
 
 void LoadedModel::run(std::span<const BatchRow> rows) {
   std::vector<std::size_t> lengths;
   lengths.reserve(rows.size());
   for (const BatchRow& row : rows) lengths.push_back(row.tokens->ids.size());
-  for (const auto& chunk : plan_chunks(lengths, device_.is_cpu() ? kCpuChunkTokens : kDeviceChunkTokens)) {
+  for (const auto& chunk :
+       plan_chunks(lengths, device_.is_cpu() ? kCpuChunkTokens : kDeviceChunkTokens)) {
     std::vector<const BatchRow*> chosen;
     chosen.reserve(chunk.size());
     for (std::size_t row : chunk) chosen.push_back(&rows[row]);
@@ -124,12 +136,14 @@ void LoadedModel::run_chunk(std::span<const BatchRow* const> rows) {
     const Want& want = *rows[i]->want;
     RowResult& result = *rows[i]->result;
     const auto length = static_cast<std::int64_t>(rows[i]->tokens->ids.size());
-    // Where several share a chunk each gets a copy of its own, so that nobody keeps or changes what is another's.
+    // Where several share a chunk each gets a copy of its own, so that nobody keeps or changes what
+    // is another's.
     auto own = [&](const at::Tensor& all) {
       at::Tensor part = all.narrow(0, begin, length);
       return rows.size() == 1 ? part : part.clone();
     };
-    if (want.pooled) result.pooled = (want.raw ? raw : normal).select(0, static_cast<std::int64_t>(i));
+    if (want.pooled)
+      result.pooled = (want.raw ? raw : normal).select(0, static_cast<std::int64_t>(i));
     if (want.last_hidden_state) result.last_hidden_state = own(states.last);
     if (want.hidden_states) {
       result.hidden_states.clear();

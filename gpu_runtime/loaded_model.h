@@ -1,7 +1,8 @@
 #pragma once
 
-// A Hugging Face folder on a device: the transformer, and the pooling that its sentence-transformers files describe. Made,
-// used and destroyed on an executor's owner thread, inside c10::InferenceMode.
+// A Hugging Face folder on a device: the transformer, and the pooling that its
+// sentence-transformers files describe. Made, used and destroyed on an executor's owner thread,
+// inside c10::InferenceMode.
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -16,7 +17,8 @@ namespace gpumcp::gpu_runtime {
 
 class LoadedModel final : public BatchModel {
  public:
-  // Throws Error for everything that is wrong with the folder; dtype "auto" is float32 on the CPU, else config.json's.
+  // Throws Error for everything that is wrong with the folder; dtype "auto" is float32 on the CPU,
+  // else config.json's.
   LoadedModel(std::filesystem::path folder, c10::Device device, const std::string& dtype);
   ~LoadedModel() override;
 

@@ -264,7 +264,8 @@ std::vector<ModelExecutor::Slice> ModelExecutor::take_batch() {
       call->result.load_ms = ms_between(call->submitted, loaded_at_);
       call->result.queue_ms = ms_between(call->submitted, now) - call->result.load_ms;
     }
-    auto had = std::find_if(batch.begin(), batch.end(), [&](const Slice& slice) { return slice.call == call; });
+    auto had = std::find_if(batch.begin(), batch.end(),
+                            [&](const Slice& slice) { return slice.call == call; });
     if (had != batch.end()) {
       had->end = call->next_row;
     } else {
@@ -302,7 +303,8 @@ void ModelExecutor::run_batch(std::vector<Slice>& batch) {
   std::vector<std::exception_ptr> errors(batch.size());
   if (std::exception_ptr error = try_run(batch)) {
     // Call by call, so that one bad call fails alone.
-    for (std::size_t i = 0; i < batch.size(); ++i) errors[i] = batch.size() == 1 ? error : try_run({&batch[i], 1});
+    for (std::size_t i = 0; i < batch.size(); ++i)
+      errors[i] = batch.size() == 1 ? error : try_run({&batch[i], 1});
   }
   const double took_ms = ms_between(began, Clock::now());
 

@@ -31,7 +31,8 @@ const ModelConfig& ResidentModel::config() {
 
 const SentenceTransformerConfig& ResidentModel::sentence_config() {
   std::scoped_lock lock(files_mutex_);
-  if (!sentence_config_) sentence_config_.emplace(SentenceTransformerConfig::from_pretrained(folder()));
+  if (!sentence_config_)
+    sentence_config_.emplace(SentenceTransformerConfig::from_pretrained(folder()));
   return *sentence_config_;
 }
 
@@ -100,7 +101,8 @@ ModelResult ResidentModel::run(std::vector<TokenRow> rows, const Want& want) {
     ResidentModel& model;
     std::shared_ptr<ModelExecutor>& executor;
     ~End() {
-      executor.reset();  // the registry's is the last reference, so that unloading joins where it is meant to
+      executor.reset();  // the registry's is the last reference, so that unloading joins where it
+                         // is meant to
       model.end_call();
     }
   } end{*this, executor};
@@ -151,7 +153,9 @@ Json ResidentModel::status() const {
           {"folder", path_.folder.string()},
           {"device", options_.device.empty() ? runtime_.options().device : options_.device},
           {"dtype", options_.dtype},
-          {"state", loading ? "loading" : executor_ ? "hot" : "cold"},
+          {"state", loading     ? "loading"
+                    : executor_ ? "hot"
+                                : "cold"},
           {"bytes", nbytes_},
           {"loads", loads_},
           {"unloads", unloads_},

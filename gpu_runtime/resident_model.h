@@ -1,9 +1,10 @@
 #pragma once
 
-// A model that handles share: its folder, and its weights while they are needed. Cold until the first call, hot until it
-// has idled; the first callers start one load and wait for it together (their calls gather in the executor's queue). A
-// failed load is every waiting call's error, and the next call tries again. Thread-safe; owned by the Runtime's registry and
-// by handles; the Runtime outlives it.
+// A model that handles share: its folder, and its weights while they are needed. Cold until the
+// first call, hot until it has idled; the first callers start one load and wait for it together
+// (their calls gather in the executor's queue). A failed load is every waiting call's error, and
+// the next call tries again. Thread-safe; owned by the Runtime's registry and by handles; the
+// Runtime outlives it.
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -24,8 +25,9 @@ namespace gpumcp::gpu_runtime {
 class Runtime;
 
 struct ModelOptions {
-  std::string device;          // "" is the runtime's own
-  std::string dtype = "auto";  // float32 on the CPU, else config.json's; or float32, float16, bfloat16
+  std::string device;  // "" is the runtime's own
+  std::string dtype =
+      "auto";  // float32 on the CPU, else config.json's; or float32, float16, bfloat16
 };
 
 class GPUMCP_RUNTIME_API ResidentModel {
@@ -38,7 +40,8 @@ class GPUMCP_RUNTIME_API ResidentModel {
   // Loads if cold, runs, and adds to the thread's CallScope. Throws Error.
   ModelResult run(std::vector<TokenRow> rows, const Want& want);
 
-  // Read at the first use and kept: small, and needed without the weights. A failure is tried again by the next use.
+  // Read at the first use and kept: small, and needed without the weights. A failure is tried again
+  // by the next use.
   const ModelConfig& config();
   const SentenceTransformerConfig& sentence_config();
   const Tokenizer& tokenizer();
@@ -46,7 +49,8 @@ class GPUMCP_RUNTIME_API ResidentModel {
 
   const ModelPath& path() const { return path_; }
 
-  // Drops the weights when no call uses them and the last one ended at or before `before`. True: they are gone.
+  // Drops the weights when no call uses them and the last one ended at or before `before`. True:
+  // they are gone.
   bool unload_if_idle(SteadyTime before);
   // When the last call ended; nothing while cold or in use.
   std::optional<SteadyTime> idle_since() const;

@@ -6,7 +6,8 @@
 
 namespace gpumcp::gpu_runtime {
 
-std::unique_ptr<BatchModel> load_model(const std::filesystem::path& folder, c10::Device device, const std::string& dtype) {
+std::unique_ptr<BatchModel> load_model(const std::filesystem::path& folder, c10::Device device,
+                                       const std::string& dtype) {
   return std::make_unique<LoadedModel>(folder, device, dtype);
 }
 
@@ -32,7 +33,8 @@ void Runtime::configure(RuntimeOptions options) {
   auto artifacts = std::make_unique<ArtifactStore>(options.artifacts);
   std::scoped_lock lock(mutex_);
   if (in_use_ || artifacts_->stats().put > 0) {
-    throw Error(ErrorCode::invalid_argument, "the runtime is in use: configure it before the first call");
+    throw Error(ErrorCode::invalid_argument,
+                "the runtime is in use: configure it before the first call");
   }
   options_ = std::move(options);
   held_ = std::make_unique<HeldTime>(options_.clock);
@@ -41,7 +43,8 @@ void Runtime::configure(RuntimeOptions options) {
 
 std::shared_ptr<ResidentModel> Runtime::model(const ModelPath& path, const ModelOptions& options) {
   if (!options.device.empty()) check_device_spelling(options.device);
-  Key key{path.found() ? path.folder.lexically_normal().string() : path.name, options.dtype, options.device};
+  Key key{path.found() ? path.folder.lexically_normal().string() : path.name, options.dtype,
+          options.device};
   std::scoped_lock lock(mutex_);
   auto& model = models_[key];
   if (!model) model = std::make_shared<ResidentModel>(*this, path, options);
@@ -51,6 +54,8 @@ std::shared_ptr<ResidentModel> Runtime::model(const ModelPath& path, const Model
 ModelPath Runtime::find_model(const std::string& name) const {
   return ModelStore(options_.model_overrides).find(name.empty() ? options_.default_model : name);
 }
+
+double Runtime::held_s() const { return held_->seconds(); }
 
 std::vector<std::shared_ptr<ResidentModel>> Runtime::models() {
   std::scoped_lock lock(mutex_);
@@ -66,7 +71,8 @@ Json Runtime::status() {
   return {{"device", options_.device},
           {"held_s", held_s()},
           {"models", std::move(list)},
-          {"artifacts", {{"count", stats.count}, {"bytes", stats.nbytes}, {"max_bytes", stats.max_bytes}}}};
+          {"artifacts",
+           {{"count", stats.count}, {"bytes", stats.nbytes}, {"max_bytes", stats.max_bytes}}}};
 }
 
 std::size_t Runtime::unload_idle_since(SteadyTime before) {
@@ -81,7 +87,8 @@ std::size_t Runtime::sweep() {
 
 std::size_t Runtime::unload_all() { return unload_idle_since(SteadyTime::max()); }
 
-// After each call: the reaper starts with the first, and is woken only when it may have to act at once.
+// After each call: the reaper starts with the first, and is woken only when it may have to act at
+// once.
 void Runtime::model_used() {
   {
     std::scoped_lock lock(mutex_);
@@ -115,7 +122,8 @@ void Runtime::reaper_loop(std::stop_token stop) {
     auto changed = [&] { return uses_ != seen; };
     if (next) {
       // A later use only moves the time on, so it need not wake this thread.
-      used_.wait_until(lock, stop, *next, [&] { return changed() && options_.model_idle->count() == 0; });
+      used_.wait_until(lock, stop, *next,
+                       [&] { return changed() && options_.model_idle->count() == 0; });
     } else {
       used_.wait(lock, stop, changed);
     }

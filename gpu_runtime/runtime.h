@@ -1,10 +1,12 @@
 #pragma once
 
-// All models of this process, and what they share: the device, the artifacts, the time they held it.
+// All models of this process, and what they share: the device, the artifacts, the time they held
+// it.
 //
-// Runtime::current() is the one that handles use when none is named: `AutoModel::from_pretrained(path)` in an author's file
-// has no runtime parameter, and a worker has one device and one set of models by nature. Tests make their own. Thread-safe;
-// it must outlive the handles made with it. Destruction unloads every model (their calls must have ended).
+// Runtime::current() is the one that handles use when none is named:
+// `AutoModel::from_pretrained(path)` in an author's file has no runtime parameter, and a worker has
+// one device and one set of models by nature. Tests make their own. Thread-safe; it must outlive
+// the handles made with it. Destruction unloads every model (their calls must have ended).
 #include <chrono>
 #include <condition_variable>
 #include <filesystem>
@@ -27,19 +29,21 @@
 
 namespace gpumcp::gpu_runtime {
 
-using ModelLoader =
-    std::function<std::unique_ptr<BatchModel>(const std::filesystem::path& folder, c10::Device device, const std::string& dtype)>;
+using ModelLoader = std::function<std::unique_ptr<BatchModel>(
+    const std::filesystem::path& folder, c10::Device device, const std::string& dtype)>;
 
 // Reads a folder with libtorch (LoadedModel).
-GPUMCP_RUNTIME_API std::unique_ptr<BatchModel> load_model(const std::filesystem::path& folder, c10::Device device,
+GPUMCP_RUNTIME_API std::unique_ptr<BatchModel> load_model(const std::filesystem::path& folder,
+                                                          c10::Device device,
                                                           const std::string& dtype);
 
 struct RuntimeOptions {
-  std::string device = "auto";  // auto, cpu, cuda, cuda:N
+  std::string device = "auto";                                   // auto, cpu, cuda, cuda:N
   std::map<std::string, std::filesystem::path> model_overrides;  // --model NAME=FOLDER
   std::string default_model;
   int num_threads = 0;  // CPU threads of a kernel; 0: GPUMCP_THREADS, else the physical cores
-  std::optional<std::chrono::milliseconds> model_idle = std::chrono::seconds(60);  // nothing: never; 0: after each call
+  std::optional<std::chrono::milliseconds> model_idle =
+      std::chrono::seconds(60);  // nothing: never; 0: after each call
   ArtifactStoreOptions artifacts;
   ModelExecutorOptions executor{.token_budget = 0};  // 0: 2,048 on a CPU, 16,384 on a GPU
 
@@ -58,7 +62,8 @@ class GPUMCP_RUNTIME_API Runtime {
   Runtime& operator=(const Runtime&) = delete;
   ~Runtime();
 
-  // Replaces the options. Error(invalid_argument) for a bad one, and once a model was used or an artifact kept.
+  // Replaces the options. Error(invalid_argument) for a bad one, and once a model was used or an
+  // artifact kept.
   void configure(RuntimeOptions options);
   const RuntimeOptions& options() const { return options_; }
 
@@ -71,9 +76,10 @@ class GPUMCP_RUNTIME_API Runtime {
   ArtifactStore& artifacts() { return *artifacts_; }
 
   // Since the process began: the time in which any model's weights were held.
-  double held_s() const { return held_->seconds(); }
+  double held_s() const;
 
-  // {"device", "held_s", "models": [ResidentModel::status()…], "artifacts": {…}}. Wakes nothing and waits for no batch.
+  // {"device", "held_s", "models": [ResidentModel::status()…], "artifacts": {…}}. Wakes nothing and
+  // waits for no batch.
   Json status();
 
   // Unloads models that idled for model_idle; returns how many. The reaper's work, and a test's.

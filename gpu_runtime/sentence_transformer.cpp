@@ -29,22 +29,26 @@ std::string lower_cased(const std::string& text) {
   return lower;
 }
 
-std::string find_prompt(const SentenceTransformerConfig& config, const SentenceEncodeOptions& options) {
+std::string find_prompt(const SentenceTransformerConfig& config,
+                        const SentenceEncodeOptions& options) {
   const auto& name = options.prompt_name ? options.prompt_name : config.default_prompt_name;
   if (!name) return "";
   auto found = config.prompts.find(*name);
   if (found != config.prompts.end()) return found->second;
   std::string known;
   for (const auto& [key, prompt] : config.prompts) known += (known.empty() ? "" : ", ") + key;
-  throw Error(ErrorCode::invalid_argument, "the model has no prompt named \"" + name->substr(0, 60) + "\" (it has: " +
-                                               (known.empty() ? "none" : known) + ")");
+  throw Error(ErrorCode::invalid_argument,
+              "the model has no prompt named \"" + name->substr(0, 60) +
+                  "\" (it has: " + (known.empty() ? "none" : known) + ")");
 }
 
 }  // namespace
 
-SentenceTransformer SentenceTransformer::from_pretrained(const ModelPath& path, const ModelOptions& options,
+SentenceTransformer SentenceTransformer::from_pretrained(const ModelPath& path,
+                                                         const ModelOptions& options,
                                                          Runtime* runtime) {
-  return SentenceTransformer((runtime != nullptr ? *runtime : Runtime::current()).model(path, options));
+  return SentenceTransformer(
+      (runtime != nullptr ? *runtime : Runtime::current()).model(path, options));
 }
 
 std::optional<std::size_t> SentenceTransformer::max_seq_length() const {
@@ -52,20 +56,25 @@ std::optional<std::size_t> SentenceTransformer::max_seq_length() const {
   const auto& own = sentence_config().max_seq_length;
   if (!own) return model;
   const auto wanted = static_cast<std::size_t>(*own);
-  return model && model_->config().has("max_position_embeddings") ? std::min(wanted, static_cast<std::size_t>(
-      model_->config().get_int("max_position_embeddings", 1, std::int64_t{1} << 40))) : wanted;
+  return model && model_->config().has("max_position_embeddings")
+             ? std::min(wanted, static_cast<std::size_t>(model_->config().get_int(
+                                    "max_position_embeddings", 1, std::int64_t{1} << 40)))
+             : wanted;
 }
 
-SentenceEmbeddings SentenceTransformer::encode(const std::string& text, const SentenceEncodeOptions& options) const {
+SentenceEmbeddings SentenceTransformer::encode(const std::string& text,
+                                               const SentenceEncodeOptions& options) const {
   return encode(std::span(&text, 1), options);
 }
 
-SentenceEmbeddings SentenceTransformer::encode(std::span<const std::string> texts, const SentenceEncodeOptions& options) const {
+SentenceEmbeddings SentenceTransformer::encode(std::span<const std::string> texts,
+                                               const SentenceEncodeOptions& options) const {
   if (texts.empty()) return {.vectors = at::empty({0, 0})};
   const SentenceTransformerConfig& config = sentence_config();
   const std::string prompt = find_prompt(config, options);
   if (!prompt.empty() && !config.include_prompt) {
-    throw Error(ErrorCode::unsupported, "this model leaves prompts out of its pooling, which is not supported");
+    throw Error(ErrorCode::unsupported,
+                "this model leaves prompts out of its pooling, which is not supported");
   }
   std::vector<std::string> changed;  // most models need neither a prompt nor lower case here
   if (!prompt.empty() || config.do_lower_case) {
@@ -75,7 +84,8 @@ SentenceEmbeddings SentenceTransformer::encode(std::span<const std::string> text
     }
     texts = changed;
   }
-  const std::vector<Encoding> encodings = tokenize(tokenizer(), texts, {.max_length = max_seq_length()});
+  const std::vector<Encoding> encodings =
+      tokenize(tokenizer(), texts, {.max_length = max_seq_length()});
   SentenceEmbeddings out;
   std::vector<TokenRow> rows;
   rows.reserve(encodings.size());

@@ -1,8 +1,9 @@
 #pragma once
 
-// SentenceTransformer: texts to vectors, with the prompts, the length limit, the pooling and the normalisation that the
-// model's own files ask for. A handle like AutoModel: nothing is read before the first call, handles on one folder share
-// the weights, and only the vectors leave the owner thread. Thread-safe.
+// SentenceTransformer: texts to vectors, with the prompts, the length limit, the pooling and the
+// normalisation that the model's own files ask for. A handle like AutoModel: nothing is read before
+// the first call, handles on one folder share the weights, and only the vectors leave the owner
+// thread. Thread-safe.
 #include <ATen/core/Tensor.h>
 
 #include <memory>
@@ -18,27 +19,33 @@
 namespace gpumcp::gpu_runtime {
 
 struct SentenceEncodeOptions {
-  bool raw = false;                        // without the model's own normalisation
-  std::optional<std::string> prompt_name;  // one of the model's prompts; absent: its default, if it has one
+  bool raw = false;  // without the model's own normalisation
+  std::optional<std::string>
+      prompt_name;  // one of the model's prompts; absent: its default, if it has one
 };
 
 struct SentenceEmbeddings {
-  at::Tensor vectors;                 // float32 [texts, dims], host memory
-  std::vector<std::int64_t> tokens;   // a text each, special tokens included, after truncation
+  at::Tensor vectors;                // float32 [texts, dims], host memory
+  std::vector<std::int64_t> tokens;  // a text each, special tokens included, after truncation
   std::vector<bool> truncated;
   std::vector<std::int64_t> tokens_before;  // … before truncation
 };
 
 class GPUMCP_RUNTIME_API SentenceTransformer {
  public:
-  static SentenceTransformer from_pretrained(const ModelPath& path, const ModelOptions& options = {},
+  static SentenceTransformer from_pretrained(const ModelPath& path,
+                                             const ModelOptions& options = {},
                                              Runtime* runtime = nullptr);
 
-  // Error(invalid_argument) for invalid UTF-8 and unknown prompts. No texts: an empty [0, 0] tensor.
-  SentenceEmbeddings encode(std::span<const std::string> texts, const SentenceEncodeOptions& options = {}) const;
-  SentenceEmbeddings encode(const std::string& text, const SentenceEncodeOptions& options = {}) const;
+  // Error(invalid_argument) for invalid UTF-8 and unknown prompts. No texts: an empty [0, 0]
+  // tensor.
+  SentenceEmbeddings encode(std::span<const std::string> texts,
+                            const SentenceEncodeOptions& options = {}) const;
+  SentenceEmbeddings encode(const std::string& text,
+                            const SentenceEncodeOptions& options = {}) const;
 
-  // Tokens that a text may have: sentence_bert_config.json's, else the tokenizer's and the model's. Reads small files only.
+  // Tokens that a text may have: sentence_bert_config.json's, else the tokenizer's and the model's.
+  // Reads small files only.
   std::optional<std::size_t> max_seq_length() const;
   const ModelConfig& config() const { return model_->config(); }
   const SentenceTransformerConfig& sentence_config() const { return model_->sentence_config(); }

@@ -1,6 +1,7 @@
 #pragma once
 
-// From tensors to what leaves the runtime: plain vectors and artifacts. Free functions, callable from any thread.
+// From tensors to what leaves the runtime: plain vectors and artifacts. Free functions, callable
+// from any thread.
 #include <ATen/core/Tensor.h>
 
 #include <string>
@@ -15,13 +16,17 @@ namespace gpumcp::gpu_runtime {
 GPUMCP_RUNTIME_API std::vector<float> to_vector(const at::Tensor& tensor);
 
 // Keeps the tensor as .npy in the store (bfloat16 as float32, which .npy can name).
-GPUMCP_RUNTIME_API ArtifactInfo put_tensor(ArtifactStore& store, const at::Tensor& tensor, const std::string& name,
-                                           const std::string& description = "", const std::string& owner = "");
+GPUMCP_RUNTIME_API ArtifactInfo put_tensor(ArtifactStore& store, const at::Tensor& tensor,
+                                           const std::string& name,
+                                           const std::string& description = "",
+                                           const std::string& owner = "");
 // … in Runtime::current()'s store.
 GPUMCP_RUNTIME_API ArtifactInfo put_tensor(const at::Tensor& tensor, const std::string& name,
-                                           const std::string& description = "", const std::string& owner = "");
+                                           const std::string& description = "",
+                                           const std::string& owner = "");
 
-// An artifact's numbers as a tensor of its own shape, in host memory. Error(not_found) when it is gone.
+// An artifact's numbers as a tensor of its own shape, in host memory. Error(not_found) when it is
+// gone.
 GPUMCP_RUNTIME_API at::Tensor get_tensor(ArtifactStore& store, std::string_view id_or_uri);
 
 }  // namespace gpumcp::gpu_runtime

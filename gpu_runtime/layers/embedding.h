@@ -1,6 +1,7 @@
 #pragma once
 
-// A table of vectors, looked up by id. The caller checks that ids are in range. Immutable; used on the model's owner thread.
+// A table of vectors, looked up by id. The caller checks that ids are in range. Immutable; used on
+// the model's owner thread.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/embedding.h>
 

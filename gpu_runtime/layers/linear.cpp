@@ -9,10 +9,12 @@
 namespace gpumcp::gpu_runtime {
 namespace {
 
-// torch's operators for prepared weights have no C++ header; they are reached through the dispatcher, by schema, and left
-// alone where a build of torch has none (other processors, other versions).
-using Pointwise = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, std::string_view,
-                             c10::List<std::optional<at::Scalar>>, std::optional<std::string_view>);
+// torch's operators for prepared weights have no C++ header; they are reached through the
+// dispatcher, by schema, and left alone where a build of torch has none (other processors, other
+// versions).
+using Pointwise = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
+                             std::string_view, c10::List<std::optional<at::Scalar>>,
+                             std::optional<std::string_view>);
 using Reorder = at::Tensor(const at::Tensor&, std::optional<std::int64_t>);
 
 struct OneDnn {
@@ -24,7 +26,8 @@ std::optional<OneDnn> find_onednn() {
   auto& dispatcher = c10::Dispatcher::singleton();
   auto linear = dispatcher.findSchema({"mkldnn::_linear_pointwise", ""});
   auto reorder = dispatcher.findSchema({"mkldnn::_reorder_linear_weight", ""});
-  if (!linear || !reorder || !linear->hasKernelForDispatchKey(c10::DispatchKey::MkldnnCPU)) return std::nullopt;
+  if (!linear || !reorder || !linear->hasKernelForDispatchKey(c10::DispatchKey::MkldnnCPU))
+    return std::nullopt;
   try {
     return OneDnn{linear->typed<Pointwise>(), reorder->typed<Reorder>()};
   } catch (const c10::Error&) {  // another signature than the one we know
@@ -62,7 +65,8 @@ at::Tensor activate(const at::Tensor& x, Activation activation) {
   return x;
 }
 
-Linear::Linear(at::Tensor weight, at::Tensor bias) : weight_(std::move(weight)), bias_(std::move(bias)) {
+Linear::Linear(at::Tensor weight, at::Tensor bias)
+    : weight_(std::move(weight)), bias_(std::move(bias)) {
   if (weight_.is_cpu() && weight_.scalar_type() == at::kFloat && onednn()) {
     weight_ = onednn()->reorder.call(weight_, kTypicalRows);
     reordered_ = true;
@@ -71,12 +75,14 @@ Linear::Linear(at::Tensor weight, at::Tensor bias) : weight_(std::move(weight)),
 
 at::Tensor Linear::operator()(const at::Tensor& x, Activation activation) const {
   if (!reordered_) {
-    return activate(at::linear(x, weight_, bias_.defined() ? std::optional(bias_) : std::nullopt), activation);
+    return activate(at::linear(x, weight_, bias_.defined() ? std::optional(bias_) : std::nullopt),
+                    activation);
   }
   const bool gelu = activation == Activation::gelu;  // fused behind the product
-  at::Tensor y = onednn()->linear.call(x, weight_, bias_.defined() ? std::optional(bias_) : std::nullopt,
-                                       gelu ? "gelu" : "none", c10::List<std::optional<at::Scalar>>(),
-                                       gelu ? std::string_view("none") : std::string_view(""));
+  at::Tensor y =
+      onednn()->linear.call(x, weight_, bias_.defined() ? std::optional(bias_) : std::nullopt,
+                            gelu ? "gelu" : "none", c10::List<std::optional<at::Scalar>>(),
+                            gelu ? std::string_view("none") : std::string_view(""));
   return gelu ? y : activate(y, activation);
 }
 

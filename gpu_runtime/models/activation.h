@@ -1,7 +1,8 @@
 #pragma once
 
-// config.json's names of activations ("gelu" is the erf form; "gelu_new", "gelu_fast", "gelu_pytorch_tanh" are the
-// approximation). Error(unsupported) names origin and the name that is not known.
+// config.json's names of activations ("gelu" is the erf form; "gelu_new", "gelu_fast",
+// "gelu_pytorch_tanh" are the approximation). Error(unsupported) names origin and the name that is
+// not known.
 #include <string>
 #include <string_view>
 

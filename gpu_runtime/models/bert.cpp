@@ -31,13 +31,17 @@ BertConfig read_config(const ModelConfig& config) {
   c.epsilon = config.get_number("layer_norm_eps", 0, 1, 1e-12);
   c.activation = parse_activation(config.get_string("hidden_act", "gelu"), config.origin());
   if (c.facts.hidden_size % c.heads != 0) {
-    throw Error(ErrorCode::corrupt_checkpoint, config.origin() + ": hidden_size " + std::to_string(c.facts.hidden_size) +
-                                                   " is no multiple of num_attention_heads " + std::to_string(c.heads));
+    throw Error(ErrorCode::corrupt_checkpoint,
+                config.origin() + ": hidden_size " + std::to_string(c.facts.hidden_size) +
+                    " is no multiple of num_attention_heads " + std::to_string(c.heads));
   }
   const std::string positions = config.get_string("position_embedding_type", "absolute");
   if (positions != "absolute" || config.get_bool("is_decoder", false)) {
-    throw Error(ErrorCode::unsupported, config.origin() + ": only BERT encoders with absolute positions are supported "
-                                                          "(position_embedding_type \"" + positions + "\")");
+    throw Error(ErrorCode::unsupported,
+                config.origin() +
+                    ": only BERT encoders with absolute positions are supported "
+                    "(position_embedding_type \"" +
+                    positions + "\")");
   }
   return c;
 }
@@ -51,10 +55,12 @@ BertLayer load_layer(const Weights& weights, const BertConfig& c, std::int64_t i
   const std::int64_t d = c.facts.hidden_size, inner = c.intermediate_size;
   const std::string at_layer = "encoder.layer." + std::to_string(index) + ".";
   auto linear = [&](const std::string& name, std::int64_t out, std::int64_t in) {
-    return Linear(weights.get(at_layer + name + ".weight", {out, in}), weights.get(at_layer + name + ".bias", {out}));
+    return Linear(weights.get(at_layer + name + ".weight", {out, in}),
+                  weights.get(at_layer + name + ".bias", {out}));
   };
   auto norm = [&](const std::string& name) {
-    return LayerNorm(weights.get(at_layer + name + ".weight", {d}), weights.get(at_layer + name + ".bias", {d}), c.epsilon);
+    return LayerNorm(weights.get(at_layer + name + ".weight", {d}),
+                     weights.get(at_layer + name + ".bias", {d}), c.epsilon);
   };
   auto joined = [&](const std::string& part, bool bias) {  // one product instead of three
     std::vector<at::Tensor> parts;
@@ -76,12 +82,16 @@ class Bert final : public Transformer {
  public:
   Bert(const BertConfig& config, const Weights& weights) : config_(config) {
     const std::int64_t d = config.facts.hidden_size;
-    words_ = Embedding(weights.get("embeddings.word_embeddings.weight", {config.facts.vocab_size, d}));
-    positions_ = Embedding(weights.get("embeddings.position_embeddings.weight", {config.facts.max_length, d}));
-    types_ = Embedding(weights.get("embeddings.token_type_embeddings.weight", {config.facts.type_vocab_size, d}));
-    norm_ = LayerNorm(weights.get("embeddings.LayerNorm.weight", {d}), weights.get("embeddings.LayerNorm.bias", {d}),
-                      config.epsilon);
-    for (std::int64_t i = 0; i < config.facts.num_layers; ++i) layers_.push_back(load_layer(weights, config, i));
+    words_ =
+        Embedding(weights.get("embeddings.word_embeddings.weight", {config.facts.vocab_size, d}));
+    positions_ = Embedding(
+        weights.get("embeddings.position_embeddings.weight", {config.facts.max_length, d}));
+    types_ = Embedding(
+        weights.get("embeddings.token_type_embeddings.weight", {config.facts.type_vocab_size, d}));
+    norm_ = LayerNorm(weights.get("embeddings.LayerNorm.weight", {d}),
+                      weights.get("embeddings.LayerNorm.bias", {d}), config.epsilon);
+    for (std::int64_t i = 0; i < config.facts.num_layers; ++i)
+      layers_.push_back(load_layer(weights, config, i));
   }
 
   const TransformerFacts& facts() const override { return config_.facts; }
@@ -89,7 +99,8 @@ class Bert final : public Transformer {
   HiddenStates forward(const PackedBatch& batch, bool all_hidden_states) const override {
     HiddenStates states;
     at::Tensor x = words_(batch.ids);
-    x.add_(batch.type_ids.defined() ? types_(batch.type_ids) : types_.row(0)).add_(positions_(batch.positions));
+    x.add_(batch.type_ids.defined() ? types_(batch.type_ids) : types_.row(0))
+        .add_(positions_(batch.positions));
     x = norm_(x);
     for (const BertLayer& layer : layers_) {
       if (all_hidden_states) states.all.push_back(x);
@@ -111,10 +122,11 @@ class Bert final : public Transformer {
 
 }  // namespace
 
-std::unique_ptr<Transformer> load_bert(const ModelConfig& config, const Checkpoint& checkpoint, at::ScalarType dtype,
-                                       c10::Device device) {
+std::unique_ptr<Transformer> load_bert(const ModelConfig& config, const Checkpoint& checkpoint,
+                                       at::ScalarType dtype, c10::Device device) {
   const BertConfig c = read_config(config);
-  const Weights weights(checkpoint, {"", "bert."}, "embeddings.word_embeddings.weight", dtype, device);
+  const Weights weights(checkpoint, {"", "bert."}, "embeddings.word_embeddings.weight", dtype,
+                        device);
   return std::make_unique<Bert>(c, weights);
 }
 

@@ -8,7 +8,8 @@ namespace {
 
 struct Architecture {
   std::string_view model_type;
-  std::unique_ptr<Transformer> (*load)(const ModelConfig&, const Checkpoint&, at::ScalarType, c10::Device);
+  std::unique_ptr<Transformer> (*load)(const ModelConfig&, const Checkpoint&, at::ScalarType,
+                                       c10::Device);
 };
 
 constexpr Architecture kArchitectures[] = {
@@ -20,17 +21,21 @@ const Architecture& find_architecture(const ModelConfig& config) {
     if (architecture.model_type == config.model_type()) return architecture;
   }
   std::string known;
-  for (const std::string& type : supported_model_types()) known += (known.empty() ? "" : ", ") + type;
+  for (const std::string& type : supported_model_types())
+    known += (known.empty() ? "" : ", ") + type;
   const std::string type = config.model_type().substr(0, 60);
-  throw Error(ErrorCode::unsupported, config.origin() + ": " +
-                                          (type.empty() ? "there is no model_type" : "model_type \"" + type + "\" is not supported") +
-                                          " (supported: " + known + ")");
+  throw Error(ErrorCode::unsupported,
+              config.origin() + ": " +
+                  (type.empty() ? "there is no model_type"
+                                : "model_type \"" + type + "\" is not supported") +
+                  " (supported: " + known + ")");
 }
 
 }  // namespace
 
-std::unique_ptr<Transformer> load_transformer(const ModelConfig& config, const Checkpoint& checkpoint,
-                                              at::ScalarType dtype, c10::Device device) {
+std::unique_ptr<Transformer> load_transformer(const ModelConfig& config,
+                                              const Checkpoint& checkpoint, at::ScalarType dtype,
+                                              c10::Device device) {
   return find_architecture(config).load(config, checkpoint, dtype, device);
 }
 
@@ -38,7 +43,8 @@ void check_model_type(const ModelConfig& config) { find_architecture(config); }
 
 std::vector<std::string> supported_model_types() {
   std::vector<std::string> types;
-  for (const Architecture& architecture : kArchitectures) types.emplace_back(architecture.model_type);
+  for (const Architecture& architecture : kArchitectures)
+    types.emplace_back(architecture.model_type);
   return types;
 }
 

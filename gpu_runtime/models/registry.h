@@ -1,7 +1,7 @@
 #pragma once
 
-// The architectures that this build knows, by config.json's model_type. A new family is one file in models/ and one row
-// in registry.cpp. Free functions, callable from any thread.
+// The architectures that this build knows, by config.json's model_type. A new family is one file in
+// models/ and one row in registry.cpp. Free functions, callable from any thread.
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,10 +12,11 @@
 
 namespace gpumcp::gpu_runtime {
 
-// Reads the weights onto the device. Error(unsupported) names the model_type and what is supported; Error of the
-// checkpoint's own kinds for files that do not fit their config.json.
-std::unique_ptr<Transformer> load_transformer(const ModelConfig& config, const Checkpoint& checkpoint,
-                                              at::ScalarType dtype, c10::Device device);
+// Reads the weights onto the device. Error(unsupported) names the model_type and what is supported;
+// Error of the checkpoint's own kinds for files that do not fit their config.json.
+std::unique_ptr<Transformer> load_transformer(const ModelConfig& config,
+                                              const Checkpoint& checkpoint, at::ScalarType dtype,
+                                              c10::Device device);
 
 // Error(unsupported) as above, before any weight is read.
 void check_model_type(const ModelConfig& config);

@@ -1,8 +1,8 @@
 #pragma once
 
-// An architecture with its weights on a device. One file a family (models/bert.cpp, …), found by model_type in
-// models/registry.h. forward() runs on the one thread that owns the model, inside c10::InferenceMode; the facts are
-// constants, readable from any thread.
+// An architecture with its weights on a device. One file a family (models/bert.cpp, …), found by
+// model_type in models/registry.h. forward() runs on the one thread that owns the model, inside
+// c10::InferenceMode; the facts are constants, readable from any thread.
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
@@ -18,7 +18,8 @@ struct TransformerFacts {
   std::int64_t type_vocab_size = 0;  // 0: token types mean nothing
 };
 
-// [tokens, hidden_size] each. `all` holds the embeddings and then each layer's output, when asked for.
+// [tokens, hidden_size] each. `all` holds the embeddings and then each layer's output, when asked
+// for.
 struct HiddenStates {
   at::Tensor last;
   std::vector<at::Tensor> all;

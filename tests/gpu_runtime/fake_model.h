@@ -1,0 +1,97 @@
+#pragma once
+
+// A BatchModel that records its batches and can be held: the owner thread waits in run() until the
+// test lets it go on, so that a test knows what has gathered. A row's ids tell the fake what to do:
+// the first id kBad throws.
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "gpu_runtime/batch_model.h"
+#include "gpu_runtime/error.h"
+#include "gpu_runtime/model_executor.h"
+
+namespace gpumcp::gpu_runtime {
+
+constexpr std::int32_t kBad = -1;          // run() throws for a batch that holds it
+constexpr std::int32_t kOutOfMemory = -2;  // … std::bad_alloc
+constexpr std::int32_t kRefused = -3;      // check() refuses it
+
+// What the fake has seen; shared between test and owner thread.
+struct Recorder {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<std::vector<std::int32_t>> batches;  // the first id of each row
+  bool held = false;
+  int entered = 0;
+  bool destroyed = false;
+
+  void hold() { set_held(true); }
+  void let_go() { set_held(false); }
+  void set_held(bool value) {
+    std::scoped_lock lock(mutex);
+    held = value;
+    changed.notify_all();
+  }
+  void wait_for_entered(int count) {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return entered >= count; });
+  }
+  std::vector<std::vector<std::int32_t>> seen() {
+    std::scoped_lock lock(mutex);
+    return batches;
+  }
+};
+
+class FakeModel final : public BatchModel {
+ public:
+  explicit FakeModel(std::shared_ptr<Recorder> recorder) : recorder_(std::move(recorder)) {}
+  ~FakeModel() override {
+    std::scoped_lock lock(recorder_->mutex);
+    recorder_->destroyed = true;
+  }
+
+  void check(const TokenRow& row) const override {
+    if (row.ids.empty() || row.ids[0] == kRefused)
+      throw Error(ErrorCode::invalid_argument, "refused");
+  }
+  void run(std::span<const BatchRow> rows) override {
+    std::unique_lock lock(recorder_->mutex);
+    ++recorder_->entered;
+    recorder_->changed.notify_all();
+    recorder_->changed.wait(lock, [&] { return !recorder_->held; });
+    recorder_->batches.emplace_back();
+    for (const BatchRow& row : rows) recorder_->batches.back().push_back(row.tokens->ids[0]);
+    for (const BatchRow& row : rows) {
+      if (row.tokens->ids[0] == kBad) throw std::runtime_error("a bad row");
+      if (row.tokens->ids[0] == kOutOfMemory) throw std::bad_alloc();
+    }
+  }
+
+ private:
+  std::shared_ptr<Recorder> recorder_;
+};
+
+inline TokenRow row_of(std::int32_t first, std::size_t length = 4) {
+  TokenRow row;
+  row.ids.assign(length, first);
+  return row;
+}
+
+inline std::vector<TokenRow> rows_of(std::int32_t first, std::size_t count,
+                                     std::size_t length = 4) {
+  return std::vector<TokenRow>(count, row_of(first, length));
+}
+
+// Waits for a condition that another thread brings about and that has no signal of its own.
+template <class F>
+void wait_until(F&& condition) {
+  while (!condition()) std::this_thread::yield();
+}
+
+}  // namespace gpumcp::gpu_runtime

@@ -1,0 +1,26 @@
+# Tests of gpu_runtime's torch part. The executor's tests run no kernel (fakes), so that sanitizers see only our own code.
+add_executable(gpu_runtime_executor_test
+  gpu_runtime/main.cpp
+  gpu_runtime/call_scope_test.cpp
+  gpu_runtime/model_executor_test.cpp
+  gpu_runtime/runtime_test.cpp)
+add_executable(gpu_runtime_torch_test
+  gpu_runtime/main.cpp
+  gpu_runtime/auto_model_test.cpp
+  gpu_runtime/bert_folder_test.cpp
+  gpu_runtime/device_test.cpp
+  gpu_runtime/packing_test.cpp
+  gpu_runtime/sentence_transformer_test.cpp)
+foreach(name executor torch)
+  target_link_libraries(gpu_runtime_${name}_test PRIVATE gpumcp::gpu_runtime doctest::doctest gpumcp::build)
+  target_compile_definitions(gpu_runtime_${name}_test PRIVATE
+    GPUMCP_TEST_GOLDEN="${CMAKE_CURRENT_SOURCE_DIR}/golden")
+  add_test(NAME gpu_runtime_${name} COMMAND gpu_runtime_${name}_test -tse=cuda)
+endforeach()
+target_precompile_headers(gpu_runtime_executor_test PRIVATE <ATen/core/Tensor.h> <nlohmann/json.hpp>)
+target_precompile_headers(gpu_runtime_torch_test REUSE_FROM gpu_runtime_executor_test)
+set_tests_properties(gpu_runtime_executor PROPERTIES ENVIRONMENT
+  "TSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/tsan_suppressions.txt")
+# Prints "no CUDA device: …" and counts as skipped where there is none.
+add_test(NAME gpu_runtime_cuda COMMAND gpu_runtime_torch_test -ts=cuda)
+set_tests_properties(gpu_runtime_cuda PROPERTIES LABELS gpu SKIP_REGULAR_EXPRESSION "no CUDA device: ")
