@@ -31,37 +31,46 @@ std::string modern_result(std::string_view result, const ServerOptions& options)
 }
 
 Call::Call(std::shared_ptr<Session> session, Spec spec) : session_(std::move(session)), spec_(std::move(spec)) {
-  session_->server_.call_began();
+  session_->server_->call_began();
 }
 
-Call::~Call() { session_->server_.call_ended(this); }
+Call::~Call() { session_->server_->call_ended(this); }
 
 bool Call::claim() {
-  std::scoped_lock lock(mutex_);
-  return !std::exchange(answered_, true);
+  if (answered_.exchange(true)) return false;
+  std::scoped_lock lock(mutex_);  // the last notification has left, later ones see answered_
+  return true;
 }
 
-void Call::send(std::string text, std::optional<ErrorCode> code) {
-  spec_.sink->respond(std::move(text), code);
-  session_->end_call(spec_.id);
+void Call::send(std::string message, std::optional<ErrorCode> code) {
+  // The id is free before the peer can see the answer: it may use it again at once.
+  session_->release_id(spec_.id);
+  spec_.sink->respond(std::move(message), code);
+  session_->end_call();
+}
+
+std::string Call::result_text(const CallToolResult& result) {
+  const ServerOptions& options = session_->server_->options;
+  CallToolResult out = result;
+  {
+    std::scoped_lock lock(mutex_);
+    if (!result_meta_.is_null()) {
+      if (out._meta.is_null()) out._meta = Json::object();
+      out._meta.update(result_meta_);
+    }
+  }
+  if (!spec_.modern) return to_text(out, spec_.version);
+  if (out._meta.is_null()) return modern_result(to_text(out), options);
+  out._meta[std::string(kMetaServerInfo)] = server_info(options);
+  std::string text(kComplete);
+  text += std::string_view(to_text(out)).substr(1);
+  return text;
 }
 
 void Call::finish(const CallToolResult& result) {
-  if (!claim()) return;
-  CallToolResult out = result;
-  if (!result_meta_.is_null()) {
-    if (out._meta.is_null()) out._meta = Json::object();
-    out._meta.update(result_meta_);
-  }
-  if (!spec_.modern) return send(make_result(spec_.id, to_text(out, spec_.version)), std::nullopt);
-  if (out._meta.is_null()) {
-    send(make_result(spec_.id, modern_result(to_text(out), session_->server_.options)), std::nullopt);
-  } else {
-    out._meta[std::string(kMetaServerInfo)] = server_info(session_->server_.options);
-    std::string text(kComplete);
-    text += std::string_view(to_text(out)).substr(1);
-    send(make_result(spec_.id, text), std::nullopt);
-  }
+  if (answered_) return;
+  std::string text = result_text(result);  // may throw, and then another answer can still be given
+  if (claim()) send(make_result(spec_.id, text), std::nullopt);
 }
 
 void Call::finish_contents(const std::vector<ResourceContents>& contents) {
@@ -74,7 +83,7 @@ void Call::finish_contents(const std::vector<ResourceContents>& contents) {
   out += ']';
   if (spec_.modern) {
     out += R"(,"ttlMs":0,"cacheScope":"private"})";
-    out = modern_result(out, session_->server_.options);
+    out = modern_result(out, session_->server_->options);
   } else {
     out += '}';
   }
@@ -89,12 +98,13 @@ void Call::finish_error(const Error& error) {
 }
 
 void Call::cancel() {
-  const bool first = claim();
+  const bool first = !answered_.exchange(true);
   stop_.request_stop();
   if (!first) return;
-  session_->server_.call_abandoned(this);  // until its handler lets go of it
+  session_->server_->call_abandoned(this);  // until its handler lets go of it
+  session_->release_id(spec_.id);
   spec_.sink->dropped();
-  session_->end_call(spec_.id);
+  session_->end_call();
 }
 
 void Call::progress(double progress, std::optional<double> total, std::string_view message) {
@@ -109,7 +119,9 @@ void Call::progress(const Json& params) { notify_progress(params); }
 
 void Call::notify_progress(const Json& params) {
   if (spec_.progress_token.empty()) return;
-  const double value = params.value("progress", 0.0);
+  const auto given = params.find("progress");
+  if (given == params.end() || !given->is_number()) return;
+  const double value = given->get<double>();
   std::string text = fmt::format(R"({{"progressToken":{},"progress":)", spec_.progress_token);
   append_number(text, value);
   if (auto total = params.find("total"); total != params.end() && total->is_number())
@@ -135,6 +147,7 @@ void Call::log(LogLevel level, std::string_view message) {
 
 void Call::set_meta(std::string_view key, Json value) {
   std::scoped_lock lock(mutex_);
+  if (answered_) return;
   if (result_meta_.is_null()) result_meta_ = Json::object();
   result_meta_[std::string(key)] = std::move(value);
 }
@@ -147,9 +160,18 @@ void Call::respond_result(std::string_view result) {
     if (auto decoded = call_tool_result_from_text(result))
       return send(make_result(spec_.id, to_text(*decoded, spec_.version)), std::nullopt);
   }
-  if (!result.starts_with(kComplete)) return send(make_result(spec_.id, result), std::nullopt);
   std::string legacy = "{";
-  legacy += result.substr(kComplete.size());
+  if (result.starts_with(kComplete)) {
+    legacy += result.substr(kComplete.size());
+  } else {
+    (void)scan_json(result, [&](std::string_view key, std::string_view value) {
+      if (key == "resultType") return;
+      if (legacy.size() > 1) legacy += ',';
+      append_string(legacy, key);
+      (legacy += ':') += value;
+    });
+    legacy += '}';
+  }
   send(make_result(spec_.id, legacy), std::nullopt);
 }
 

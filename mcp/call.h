@@ -54,15 +54,18 @@ class Call final : public Context, public ForwardedRequest {
   void respond_tool_error(std::string_view text) override;
 
  private:
-  void send(std::string result_or_error, std::optional<ErrorCode> code);
-  bool claim();  // true for the first answer
+  void send(std::string message, std::optional<ErrorCode> code);
+  bool claim();  // true for the first answer; no notification is on its way any more
+  std::string result_text(const CallToolResult& result);
   void notify_progress(const Json& params);
 
   const std::shared_ptr<Session> session_;
   const Spec spec_;
   std::stop_source stop_;
+  // Answered or cancelled. Set without the mutex, so that a cancellation does not wait for a notification that a
+  // peer does not read.
+  std::atomic<bool> answered_ = false;
   std::mutex mutex_;  // guards what follows, and the order of what is sent
-  bool answered_ = false;
   double last_progress_ = -1;
   Json result_meta_ = nullptr;
 };

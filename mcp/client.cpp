@@ -12,7 +12,16 @@ struct Waiter {
   std::mutex mutex;
   std::condition_variable_any done;
   std::optional<Result<std::string>> result;
+  std::mutex progress_mutex;  // held while on_progress runs
+  bool left = false;          // the caller has gone, and with it what on_progress refers to
 };
+
+constexpr int kMaxListPages = 1000;
+
+Json object_member(const Json& json, std::string_view key) {
+  auto it = json.find(key);
+  return it != json.end() && it->is_object() ? *it : Json::object();
+}
 
 std::string string_member(const Json& json, const char* key) {
   auto it = json.find(key);
@@ -45,21 +54,22 @@ Result<std::unique_ptr<Client>> Client::connect(std::unique_ptr<Transport> trans
 
 Result<void> Client::negotiate() {
   if (options_.era == Era::legacy) return initialize();
-  auto found = request("server/discover", "", {.timeout = options_.connect_timeout});
+  // An old server may not answer what it does not know: with `automatic`, silence leads to `initialize`.
+  const auto probe = options_.era == Era::automatic ? options_.connect_timeout / 3 : options_.connect_timeout;
+  auto found = request("server/discover", "", {.timeout = probe});
   if (found) {
     auto json = parse_json(*found);
     if (json && json->contains("supportedVersions")) {
       const Json& versions = (*json)["supportedVersions"];
       const bool ok = versions.is_array() && std::find(versions.begin(), versions.end(), kModernVersion) != versions.end();
       if (ok) {
-        capabilities_ = json->value("capabilities", Json::object());
+        capabilities_ = object_member(*json, "capabilities");
         instructions_ = string_member(*json, "instructions");
-        const Json meta = json->value("_meta", Json::object());
-        server_info_ = meta.value(std::string(kMetaServerInfo), Json::object());
+        server_info_ = object_member(object_member(*json, "_meta"), kMetaServerInfo);
         return {};
       }
     }
-  } else if (static_cast<int>(found.error().code) > 0) {
+  } else if (found.error().code == ErrorCode::closed || found.error().code == ErrorCode::io_error) {
     return tl::unexpected(found.error());  // the connection failed, which says nothing about the era
   }
   if (options_.era == Era::modern)
@@ -81,8 +91,8 @@ Result<void> Client::initialize() {
   if (!is_supported_version(version_))
     return fail(ErrorCode::unsupported_protocol_version,
                 fmt::format("the server chose protocol version \"{}\", which this client does not know", version_));
-  capabilities_ = json->value("capabilities", Json::object());
-  server_info_ = json->value("serverInfo", Json::object());
+  capabilities_ = object_member(*json, "capabilities");
+  server_info_ = object_member(*json, "serverInfo");
   instructions_ = string_member(*json, "instructions");
   return transport_->write(make_notification("notifications/initialized", {}));
 }
@@ -103,18 +113,19 @@ std::string Client::with_meta(std::string_view params, Json meta, const RequestI
 RequestId Client::request_async(std::string_view method, std::string_view params, AsyncHandlers handlers, Json meta) {
   auto shared = std::make_shared<AsyncHandlers>(std::move(handlers));
   RequestId id;
+  bool waits = false;
   {
     std::scoped_lock lock(mutex_);
     id.json = std::to_string(next_id_++);
-    if (!closed_) pending_.emplace(id, shared);
+    waits = !closed_;
+    if (waits) pending_.emplace(id, shared);
   }
   const std::string text = make_request(id, method, with_meta(params, std::move(meta), id, shared->on_progress != nullptr));
-  auto sent = closed() ? fail(ErrorCode::closed, "the connection is closed") : transport_->write(text);
+  Result<void> sent = waits ? transport_->write(text) : fail(ErrorCode::closed, "the server closed the connection");
   if (!sent) {
-    {
+    if (waits) {
       std::scoped_lock lock(mutex_);
-      if (!pending_.erase(id) && !closed_) return id;  // answered already
-      if (closed_ && shared->on_result == nullptr) return id;
+      if (!pending_.erase(id)) return id;  // the reader has it: answered, or failed with the connection
     }
     if (auto f = std::exchange(shared->on_result, nullptr)) f(tl::unexpected(sent.error()));
   }
@@ -124,6 +135,13 @@ RequestId Client::request_async(std::string_view method, std::string_view params
 Result<std::string> Client::request(std::string_view method, std::string_view params, const CallOptions& options,
                                     Json meta) {
   auto waiter = std::make_shared<Waiter>();
+  std::function<void(const Json&)> on_progress;
+  if (options.on_progress) {
+    on_progress = [waiter, f = options.on_progress](const Json& progress) {
+      std::scoped_lock lock(waiter->progress_mutex);
+      if (!waiter->left) f(progress);
+    };
+  }
   const RequestId id = request_async(
       method, params,
       {[waiter](Result<std::string_view> result) {
@@ -131,7 +149,7 @@ Result<std::string> Client::request(std::string_view method, std::string_view pa
          waiter->result = result ? Result<std::string>(std::string(*result)) : tl::unexpected(result.error());
          waiter->done.notify_all();
        },
-       options.on_progress},
+       std::move(on_progress)},
       std::move(meta));
   std::unique_lock lock(waiter->mutex);
   auto ready = [&] { return waiter->result.has_value(); };
@@ -139,6 +157,10 @@ Result<std::string> Client::request(std::string_view method, std::string_view pa
     lock.unlock();
     const bool stopped = options.stop_token.stop_requested();
     cancel(id, stopped ? "cancelled by the caller" : "timed out");
+    {
+      std::scoped_lock progress_lock(waiter->progress_mutex);
+      waiter->left = true;
+    }
     if (stopped) return fail(ErrorCode::cancelled, fmt::format("{} was cancelled", method));
     return fail(ErrorCode::timeout, fmt::format("{} had no answer within {} ms", method, options.timeout.count()));
   }
@@ -157,18 +179,22 @@ void Client::cancel(const RequestId& id, std::string_view reason) {
 Result<std::vector<Tool>> Client::list_tools() {
   std::vector<Tool> tools;
   std::string cursor;
+  int pages = 0;
   do {
     auto text = request("tools/list", cursor.empty() ? "" : "\"cursor\":" + json_string(cursor));
     if (!text) return tl::unexpected(std::move(text.error()));
     auto json = parse_json(*text);
     if (!json) return tl::unexpected(std::move(json.error()));
-    for (const Json& one : json->value("tools", Json::array())) {
+    const auto list = json->find("tools");
+    if (list == json->end() || !list->is_array())
+      return fail(ErrorCode::invalid_params, "the result of tools/list needs an array \"tools\"");
+    for (const Json& one : *list) {
       auto tool = tool_from_json(one);
       if (!tool) return tl::unexpected(std::move(tool.error()));
       tools.push_back(std::move(*tool));
     }
     cursor = string_member(*json, "nextCursor");
-  } while (!cursor.empty() && tools.size() < 100000);
+  } while (!cursor.empty() && ++pages < kMaxListPages);
   return tools;
 }
 

@@ -5,24 +5,28 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
+#include <utility>
 
 namespace gpumcp::mcp {
 namespace {
 
-constexpr int kGraceMs = 900;
+constexpr auto kGrace = std::chrono::milliseconds(900);
 constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP};
 enum : uint64_t { kSignal = 1, kLeave = 1ull << 20, kEnd = 1ull << 40 };
 
-// Written by the signal handler, so a plain descriptor; -1 while no watch exists.
-volatile int g_signal_fd = -1;
+// Read by the signal handler, on any thread; -1 while no watch exists.
+std::atomic<int> g_signal_fd = -1;
+static_assert(std::atomic<int>::is_always_lock_free);
 
 void on_signal(int) {
   const int saved = errno;
   const uint64_t one = kSignal;
-  if (g_signal_fd >= 0) [[maybe_unused]] auto n = ::write(g_signal_fd, &one, sizeof one);
+  if (const int fd = g_signal_fd; fd >= 0) [[maybe_unused]] auto n = ::write(fd, &one, sizeof one);
   errno = saved;
 }
 
@@ -58,23 +62,30 @@ void ExitWatch::leave_soon() {
 }
 
 void ExitWatch::run(std::function<void()> on_exit) {
-  bool leaving = false;
+  using Clock = std::chrono::steady_clock;
+  bool leaving = false, told = false;
+  Clock::time_point deadline;  // once leaving
+  auto leave = [&] {
+    if (!std::exchange(leaving, true)) deadline = Clock::now() + kGrace;
+  };
+  std::jthread callback;  // on_exit on a thread of its own, so that it cannot hold the deadline up
   while (true) {
-    pollfd fds[2] = {{wake_fd_, POLLIN, 0}, {leaving ? -1 : parent_fd_, POLLIN, 0}};
-    const int n = poll(fds, 2, leaving ? kGraceMs : -1);
-    if (n == 0) _exit(0);
-    if (n < 0) continue;
+    pollfd fds[2] = {{wake_fd_, POLLIN, 0}, {told ? -1 : parent_fd_, POLLIN, 0}};
+    int wait = -1;
+    if (leaving) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+      if (left.count() <= 0) _exit(0);
+      wait = static_cast<int>(left.count());
+    }
+    if (poll(fds, 2, wait) <= 0) continue;
     uint64_t what = 0;
     if (fds[0].revents && ::read(wake_fd_, &what, sizeof what) != sizeof what) continue;
     if (what >= kEnd) return;
-    if (what & (kLeave - 1)) {
-      if (leaving) _exit(0);
-    } else if (!fds[1].revents) {
-      leaving = true;  // leave_soon()
-      continue;
-    }
-    leaving = true;
-    on_exit();
+    leave();
+    const bool signal = (what & (kLeave - 1)) != 0;
+    if (signal && told) _exit(0);
+    if ((!signal && !fds[1].revents) || std::exchange(told, true)) continue;  // only leave_soon()
+    callback = std::jthread(on_exit);
   }
 }
 

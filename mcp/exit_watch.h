@@ -1,7 +1,7 @@
 // ExitWatch: the reasons for which a stdio server must go, other than the end of its input: SIGINT, SIGTERM,
 // SIGHUP, and the death of the parent (an orphaned server would hold its GPU for nobody). One a process.
-// The callback runs on the watch's own thread, once; if the process is still there 0.9 s later, it exits
-// with code 0, so that nothing that hangs can keep it. A second signal exits at once.
+// The callback runs once, on a thread of its own; if the process is still there 0.9 s later, it exits with
+// code 0, so that nothing that hangs, the callback included, can keep it. A second signal exits at once.
 #pragma once
 
 #include <functional>

@@ -3,6 +3,7 @@
 // described structs and enums, and Json for anything. Pure functions.
 #pragma once
 
+#include <cmath>
 #include <concepts>
 #include <limits>
 #include <map>
@@ -83,7 +84,10 @@ struct JsonType<T> {
   static Json schema() { return {{"type", "number"}}; }
   static T decode(const Json& value, const JsonPath& path) {
     if (!value.is_number()) throw DecodeError(path, "a number", value);
-    return value.get<T>();
+    const double number = value.get<double>();
+    if (std::abs(number) > static_cast<double>(std::numeric_limits<T>::max()))
+      throw DecodeError(path, "a number that fits a float", value);
+    return static_cast<T>(number);
   }
   static void append(std::string& out, T value) { append_number(out, value); }
 };

@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
@@ -50,6 +51,7 @@ class LineTransport final : public Transport {
 
   Result<std::optional<std::string>> read() override {
     while (true) {
+      if (closed_) return std::optional<std::string>();
       // Look for a line in what has come.
       if (const size_t newline = buffer_.find('\n', searched_); newline != buffer_.npos) {
         std::string line = buffer_.substr(start_, newline - start_);
@@ -86,7 +88,10 @@ class LineTransport final : public Transport {
     std::unique_lock lock(mutex_);
     room_.wait(lock, [&] { return failed_ || pending_.size() < kMaxPendingBytes; });
     if (failed_) return fail(ErrorCode::closed, "the peer closed the connection");
+    // A newline between two tokens is legal JSON, but here it would split the message in two.
+    const size_t begin = pending_.size();
     pending_.append(message);
+    for (size_t at = begin; (at = pending_.find_first_of("\r\n", at)) != pending_.npos;) pending_[at] = ' ';
     pending_ += '\n';
     if (writing_) return {};  // the thread that writes now takes it along
     writing_ = true;
@@ -157,10 +162,29 @@ class LineTransport final : public Transport {
     return {};
   }
 
+  // write() to a pipe whose reader has gone raises SIGPIPE, which would end a program that does not ignore it.
+  ssize_t write_without_signal(std::string_view bytes) {
+    sigset_t pipe_signal, old, pending;
+    sigemptyset(&pipe_signal);
+    sigaddset(&pipe_signal, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_signal, &old);
+    sigpending(&pending);
+    const ssize_t n = ::write(write_fd_, bytes.data(), bytes.size());
+    const int error = errno;
+    if (n < 0 && error == EPIPE && !sigismember(&pending, SIGPIPE)) {
+      const timespec now{};
+      while (sigtimedwait(&pipe_signal, nullptr, &now) < 0 && errno == EINTR) {
+      }
+    }
+    pthread_sigmask(SIG_SETMASK, &old, nullptr);
+    errno = error;
+    return n;
+  }
+
   bool send_all(std::string_view bytes) {
     while (!bytes.empty()) {
       const ssize_t n = is_socket_ ? send(write_fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT)
-                                   : ::write(write_fd_, bytes.data(), bytes.size());
+                                   : write_without_signal(bytes);
       if (n >= 0) {
         bytes.remove_prefix(static_cast<size_t>(n));
       } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -198,7 +222,7 @@ struct UnixAddress {
     address.sun_family = AF_UNIX;
     std::string text = path.string();
     if (text.size() >= sizeof address.sun_path) {
-      folder = open(path.parent_path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+      folder = open(path.has_parent_path() ? path.parent_path().c_str() : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
       text = fmt::format("/proc/self/fd/{}/{}", folder, path.filename().string());
     }
     fits = text.size() < sizeof address.sun_path;
@@ -256,7 +280,12 @@ Result<int> listen_unix(const std::filesystem::path& path) {
     ::close(*other);
     return fail(ErrorCode::io_error, fmt::format("another server listens on {}", path.string()));
   }
-  ::unlink(path.c_str());
+  // Only what a server left behind goes away.
+  if (struct stat info {}; lstat(path.c_str(), &info) == 0) {
+    if (!S_ISSOCK(info.st_mode))
+      return fail(ErrorCode::io_error, fmt::format("{} exists and is no socket; choose another path", path.string()));
+    ::unlink(path.c_str());
+  }
   UnixAddress address(path);
   if (!address.fits) return fail(ErrorCode::io_error, fmt::format("socket name too long: {}", path.string()));
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -103,8 +103,11 @@ Error parse_error_object(std::string_view text) {
   Error out{ErrorCode::internal_error, "the peer sent an error without a message"};
   auto parsed = parse_json(text);
   if (!parsed || !parsed->is_object()) return out;
-  if (auto code = parsed->find("code"); code != parsed->end() && code->is_number_integer())
-    out.code = static_cast<ErrorCode>(code->get<int64_t>());
+  if (auto code = parsed->find("code"); code != parsed->end() && code->is_number_integer()) {
+    const int64_t value = code->get<int64_t>();
+    const bool local = value > 0 && value <= static_cast<int64_t>(ErrorCode::io_error);
+    if (!local && value == static_cast<int>(value)) out.code = static_cast<ErrorCode>(value);
+  }
   if (auto message = parsed->find("message"); message != parsed->end() && message->is_string())
     out.message = message->get<std::string>();
   if (auto data = parsed->find("data"); data != parsed->end()) out.data = to_text(*data);

@@ -55,7 +55,7 @@ Result<Message> parse_message(std::string text, RequestId* id_of_broken = nullpt
 // An id's canonical text: integers as they stand, strings with their escapes normalised.
 Result<RequestId> parse_request_id(std::string_view json);
 
-// The parts of an error object.
+// The parts of an error object. A peer's code never becomes one of the local ones, such as `closed`.
 Error parse_error_object(std::string_view text);
 
 // Texts for the wire: one line, no newline at the end. `params` and `result` are JSON texts.

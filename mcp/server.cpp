@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <list>
 #include <shared_mutex>
@@ -17,7 +18,6 @@
 #include "mcp/session.h"
 
 namespace gpumcp::mcp {
-namespace {
 
 // The sink of a peer with one stream for everything. Calls that outlive the stream write into nothing.
 class StreamSink final : public ReplySink {
@@ -46,6 +46,7 @@ class StreamSink final : public ReplySink {
   Transport* transport_;
 };
 
+namespace {
 
 bool starts_as_template(std::string_view uri, std::string_view uri_template) {
   const std::string_view head = uri_template.substr(0, uri_template.find('{'));
@@ -136,7 +137,12 @@ void Server::Impl::call_abandoned(const void* call) {
     std::scoped_lock lock(abandoned_mutex);
     abandoned.emplace(call, std::chrono::steady_clock::now());
   }
-  if (options.on_change) options.on_change();
+  changed();
+}
+
+void Server::Impl::changed() {
+  std::scoped_lock lock(change_mutex);
+  if (!gone && options.on_change) options.on_change();
 }
 
 void Server::Impl::call_ended(const void* call) {
@@ -145,18 +151,24 @@ void Server::Impl::call_ended(const void* call) {
     abandoned.erase(call);
   }
   last_activity = std::chrono::steady_clock::now();
-  if (--calls == 0 && options.on_change) options.on_change();
+  if (--calls == 0) changed();
 }
 
-Server::Server(ServerOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {
-  impl_->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-}
+Server::Impl::Impl(ServerOptions o)
+    : options(std::move(o)),
+      stop_fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      pool({.max_threads = options.max_running_calls, .max_queued = options.max_queued_calls}) {}
+
+Server::Impl::~Impl() { ::close(stop_fd); }
+
+Server::Server(ServerOptions options) : impl_(std::make_shared<Impl>(std::move(options))) {}
 
 Server::~Server() {
   stop();
-  const int fd = impl_->stop_fd;
-  impl_.reset();
-  ::close(fd);
+  impl_->pool.stop();         // waits for the handlers
+  impl_->exit_watch.reset();  // until here it may end the process
+  std::scoped_lock lock(impl_->change_mutex);
+  impl_->gone = true;
 }
 
 void Server::add_tool(Tool tool, ToolHandler handler) {
@@ -180,13 +192,13 @@ void Server::add_forwarded(std::vector<Tool> tools, std::vector<ResourceTemplate
 }
 
 void Server::serve(Transport& transport) {
-  {
-    std::scoped_lock lock(impl_->transports_mutex);
-    impl_->transports.insert(&transport);
-  }
-  if (impl_->stopped) transport.close();
   auto session = make_session();
   auto sink = std::make_shared<StreamSink>(transport);
+  {
+    std::scoped_lock lock(impl_->transports_mutex);
+    impl_->transports.emplace(&transport, sink);
+  }
+  if (impl_->stopped) transport.close();
   while (true) {
     auto text = transport.read();
     if (!text && text.error().code == ErrorCode::invalid_request) {
@@ -197,8 +209,8 @@ void Server::serve(Transport& transport) {
     session->receive(std::move(**text), sink);
   }
   if (!impl_->stopped) session->wait_idle(impl_->options.drain);
+  sink->detach();  // first: it frees a call that waits for a peer that does not read
   session->cancel_all();
-  sink->detach();
   std::scoped_lock lock(impl_->transports_mutex);
   impl_->transports.erase(&transport);
 }
@@ -231,14 +243,23 @@ void Server::serve_listener(int listen_fd) {
       peer.thread.join();
       return true;
     });
-    if (fd < 0) continue;
+    if (fd < 0) {
+      // Out of descriptors or memory: the peer stays in the backlog until something is free.
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) poll(&fds[1], 1, 100);
+      continue;
+    }
     Peer& peer = peers.emplace_back();
-    peer.thread = std::thread([this, fd, &peer] {
-      auto transport = make_line_transport(fd, fd, {.max_message_bytes = impl_->options.max_message_bytes});
-      serve(*transport);
-      transport.reset();
-      peer.done = true;
-    });
+    try {
+      peer.thread = std::thread([this, fd, &peer] {
+        auto transport = make_line_transport(fd, fd, {.max_message_bytes = impl_->options.max_message_bytes});
+        serve(*transport);
+        transport.reset();
+        peer.done = true;
+      });
+    } catch (const std::system_error&) {  // no more threads: this peer is turned away
+      ::close(fd);
+      peers.pop_back();
+    }
   }
   for (Peer& peer : peers) peer.thread.join();
 }
@@ -248,7 +269,7 @@ void Server::stop() {
   const uint64_t one = 1;
   [[maybe_unused]] auto n = ::write(impl_->stop_fd, &one, sizeof one);
   std::scoped_lock lock(impl_->transports_mutex);
-  for (Transport* transport : impl_->transports) transport->close();
+  for (auto& [transport, sink] : impl_->transports) transport->close();
 }
 
 bool Server::stopped() const { return impl_->stopped; }
@@ -258,8 +279,12 @@ void Server::add_method(std::string name, std::function<Result<std::string>(std:
 
 void Server::notify_all(std::string_view method, std::string_view params) {
   const std::string text = make_notification(method, params);
-  std::scoped_lock lock(impl_->transports_mutex);
-  for (Transport* transport : impl_->transports) (void)transport->write(text);
+  std::vector<std::shared_ptr<StreamSink>> sinks;  // written to without the lock, which stop() needs
+  {
+    std::scoped_lock lock(impl_->transports_mutex);
+    for (auto& [transport, sink] : impl_->transports) sinks.push_back(sink);
+  }
+  for (auto& sink : sinks) sink->notify(text);
 }
 
 void Server::drain() { impl_->draining = true; }
@@ -275,6 +300,6 @@ std::chrono::steady_clock::time_point Server::last_activity() const { return imp
 size_t Server::calls_in_flight() const { return impl_->calls; }
 size_t Server::connections() const { return impl_->connections; }
 const ServerOptions& Server::options() const { return impl_->options; }
-std::shared_ptr<Session> Server::make_session() { return std::make_shared<Session>(*impl_); }
+std::shared_ptr<Session> Server::make_session() { return std::make_shared<Session>(impl_); }
 
 }  // namespace gpumcp::mcp

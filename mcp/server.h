@@ -111,7 +111,7 @@ class Server final : public Registry {
   Impl& impl() { return *impl_; }
 
  private:
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;  // shared with sessions that a forwarder still holds
 };
 
 }  // namespace gpumcp::mcp

@@ -6,7 +6,6 @@
 #include <atomic>
 #include <map>
 #include <mutex>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -15,6 +14,8 @@
 #include "mcp/thread_pool.h"
 
 namespace gpumcp::mcp {
+
+class StreamSink;
 
 struct Server::Impl {
   struct ToolEntry {
@@ -29,8 +30,8 @@ struct Server::Impl {
     const Forwarder* forwarder = nullptr;
   };
 
-  explicit Impl(ServerOptions o)
-      : options(std::move(o)), pool({.max_threads = options.max_running_calls, .max_queued = options.max_queued_calls}) {}
+  explicit Impl(ServerOptions o);
+  ~Impl();
 
   void insert_tool(ToolEntry entry);
   const ToolEntry* find_tool(std::string_view name) const;
@@ -52,6 +53,9 @@ struct Server::Impl {
   void call_began();
   void call_abandoned(const void* call);
   void call_ended(const void* call);
+  void changed();  // options.on_change, unless the Server has gone
+  std::mutex change_mutex;
+  bool gone = false;
 
   mutable std::mutex abandoned_mutex;
   std::map<const void*, std::chrono::steady_clock::time_point> abandoned;
@@ -62,13 +66,13 @@ struct Server::Impl {
   std::map<std::string, std::string> tool_lists;
 
   std::mutex transports_mutex;
-  std::set<Transport*> transports;
+  std::map<Transport*, std::shared_ptr<StreamSink>> transports;
   std::atomic<bool> stopped = false;
-  int stop_fd = -1;  // readable once stopped
+  const int stop_fd;  // readable once stopped
   std::atomic<size_t> calls = 0, connections = 0;
 
   std::unique_ptr<ExitWatch> exit_watch;  // of serve_stdio; outlives the pool, whose handlers may hang
-  ThreadPool pool;  // last: its destructor waits for the handlers that use the rest
+  ThreadPool pool;  // stopped by ~Server, so that handlers have ended before the rest goes
 };
 
 }  // namespace gpumcp::mcp

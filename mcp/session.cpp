@@ -39,8 +39,8 @@ struct Session::Request {
   std::string_view name, arguments, uri, cursor, protocol_version, client_info, level;
 };
 
-Session::Session(Server::Impl& server) : server_(server) { ++server_.connections; }
-Session::~Session() { --server_.connections; }
+Session::Session(std::shared_ptr<Server::Impl> server) : server_(std::move(server)) { ++server_->connections; }
+Session::~Session() { --server_->connections; }
 
 const std::map<std::string, std::pair<Session::Method, int>, std::less<>>& Session::methods() {
   static const std::map<std::string, std::pair<Method, int>, std::less<>> kMethods = {
@@ -59,9 +59,9 @@ const std::map<std::string, std::pair<Session::Method, int>, std::less<>>& Sessi
 
 Session::Received Session::receive(std::string text, std::shared_ptr<ReplySink> sink, const HttpClaims* http) {
   RequestId id;
-  if (text.size() > server_.options.max_message_bytes) {
+  if (text.size() > server_->options.max_message_bytes) {
     const Error error{ErrorCode::invalid_request, fmt::format("a message is longer than the limit of {} bytes",
-                                                              server_.options.max_message_bytes)};
+                                                              server_->options.max_message_bytes)};
     sink->respond(make_error({}, error, legacy_version().has_value()), error.code);
     return Received::broken;
   }
@@ -187,11 +187,28 @@ Result<void> Session::settle_era(Request& r, const HttpClaims* http) {
   return {};
 }
 
+// The barrier of what runs on the reading thread: a bug there costs one answer, not the server.
 void Session::receive_request(Message message, std::shared_ptr<ReplySink> sink, const HttpClaims* http) {
+  const RequestId id = message.id();
+  try {
+    dispatch(std::move(message), sink, http);
+  } catch (const std::exception& e) {
+    const Error error{ErrorCode::internal_error, fmt::format("internal error: {}", e.what())};
+    std::shared_ptr<Call> call;
+    {
+      std::scoped_lock lock(mutex_);
+      if (auto it = calls_.find(id); it != calls_.end()) call = it->second;
+    }
+    if (call) call->finish_error(error);
+    else sink->respond(make_error(id, error), error.code);
+  }
+}
+
+void Session::dispatch(Message message, std::shared_ptr<ReplySink> sink, const HttpClaims* http) {
   Request r{.message = std::move(message), .sink = std::move(sink)};
   if (auto ok = read_params(r); !ok) return fail_request(r, ok.error());
   if (auto ok = settle_era(r, http); !ok) return fail_request(r, ok.error());
-  if (auto own = server_.methods.find(r.message.method()); own != server_.methods.end()) {
+  if (auto own = server_->methods.find(r.message.method()); own != server_->methods.end()) {
     auto result = own->second(r.message.params());
     return result ? respond(r, *result) : fail_request(r, result.error());
   }
@@ -202,22 +219,30 @@ void Session::receive_request(Message message, std::shared_ptr<ReplySink> sink, 
                               fmt::format("\"{}\" needs params._meta with \"{}\": \"{}\" and \"{}\": {{}}",
                                           r.message.method(), kMetaProtocolVersion, kModernVersion,
                                           kMetaClientCapabilities)});
+    r.sink->settled(r.modern);
     return fail_request(r, {ErrorCode::method_not_found,
                             fmt::format("method \"{}\" is not known{}", r.message.method().substr(0, 80),
                                         r.modern ? " in " + r.version : "")});
   }
+  r.sink->settled(r.modern);
+  const bool advertised = r.message.method().starts_with("resources/") ? !server_->resources.empty()
+                          : r.message.method().starts_with("tools/")   ? !server_->tools.empty()
+                                                                       : true;
+  if (!advertised)
+    return fail_request(r, {ErrorCode::method_not_found,
+                            fmt::format("method \"{}\": this server has none of these", r.message.method())});
   (this->*method->second.first)(r);
 }
 
 void Session::respond(Request& r, std::string_view result) {
-  r.sink->respond(make_result(r.message.id(), r.modern ? modern_result(result, server_.options) : std::string(result)),
+  r.sink->respond(make_result(r.message.id(), r.modern ? modern_result(result, server_->options) : std::string(result)),
                   std::nullopt);
 }
 
 void Session::respond_cacheable(Request& r, std::string_view result) {
   if (!r.modern) return respond(r, result);
   std::string out(result.substr(0, result.size() - 1));
-  out += fmt::format(R"(,"ttlMs":{},"cacheScope":"private"}})", server_.options.list_ttl_ms);
+  out += fmt::format(R"(,"ttlMs":{},"cacheScope":"private"}})", server_->options.list_ttl_ms);
   respond(r, out);
 }
 
@@ -237,9 +262,10 @@ void Session::initialize(Request& r) {
                                   : std::string(kLatestLegacyVersion);
   Implementation client;
   if (r.client_info.starts_with('{')) {
-    const Json info = Json::parse(r.client_info);
-    if (auto it = info.find("name"); it != info.end() && it->is_string()) client.name = it->get<std::string>();
-    if (auto it = info.find("version"); it != info.end() && it->is_string()) client.version = it->get<std::string>();
+    const auto info = parse_json(r.client_info);
+    if (!info) return fail_request(r, {ErrorCode::invalid_params, "params.clientInfo: " + info.error().message});
+    if (auto it = info->find("name"); it != info->end() && it->is_string()) client.name = it->get<std::string>();
+    if (auto it = info->find("version"); it != info->end() && it->is_string()) client.version = it->get<std::string>();
   }
   {
     std::scoped_lock lock(mutex_);
@@ -247,10 +273,10 @@ void Session::initialize(Request& r) {
     legacy_client_ = std::move(client);
   }
   Json result = {{"protocolVersion", version},
-                 {"capabilities", server_.capabilities(false)},
-                 {"serverInfo", to_json(Implementation{server_.options.name, server_.options.version,
-                                                       version >= "2025-06-18" ? server_.options.title : ""})}};
-  if (!server_.options.instructions.empty()) result["instructions"] = server_.options.instructions;
+                 {"capabilities", server_->capabilities(false)},
+                 {"serverInfo", to_json(Implementation{server_->options.name, server_->options.version,
+                                                       version >= "2025-06-18" ? server_->options.title : ""})}};
+  if (!server_->options.instructions.empty()) result["instructions"] = server_->options.instructions;
   respond(r, to_text(result));
 }
 
@@ -270,8 +296,8 @@ void Session::set_level(Request& r) {
 }
 
 void Session::discover(Request& r) {
-  Json result = {{"supportedVersions", Json::array({kModernVersion})}, {"capabilities", server_.capabilities(true)}};
-  if (!server_.options.instructions.empty()) result["instructions"] = server_.options.instructions;
+  Json result = {{"supportedVersions", Json::array({kModernVersion})}, {"capabilities", server_->capabilities(true)}};
+  if (!server_->options.instructions.empty()) result["instructions"] = server_->options.instructions;
   respond_cacheable(r, to_text(result));
 }
 
@@ -282,17 +308,17 @@ constexpr const char* kBadCursor = "params.cursor: no such page; leave it out to
 
 void Session::list_tools(Request& r) {
   if (!r.cursor.empty()) return fail_request(r, {ErrorCode::invalid_params, kBadCursor});
-  respond_cacheable(r, server_.tool_list(r.version));
+  respond_cacheable(r, server_->tool_list(r.version));
 }
 
 void Session::list_resources(Request& r) {
   if (!r.cursor.empty()) return fail_request(r, {ErrorCode::invalid_params, kBadCursor});
-  respond_cacheable(r, server_.resource_list(r.version, false));
+  respond_cacheable(r, server_->resource_list(r.version, false));
 }
 
 void Session::list_resource_templates(Request& r) {
   if (!r.cursor.empty()) return fail_request(r, {ErrorCode::invalid_params, kBadCursor});
-  respond_cacheable(r, server_.resource_list(r.version, true));
+  respond_cacheable(r, server_->resource_list(r.version, true));
 }
 
 std::shared_ptr<Call> Session::start_call(Request& r, std::string name) {
@@ -307,7 +333,7 @@ std::shared_ptr<Call> Session::start_call(Request& r, std::string name) {
   if (auto token = spec.info._meta.find("progressToken"); token != spec.info._meta.end())
     spec.progress_token = to_text(*token);
   auto call = std::make_shared<Call>(shared_from_this(), std::move(spec));
-  if (server_.draining) return nullptr;  // after it was counted, so that whoever drains sees it or it is dropped
+  if (server_->draining) return nullptr;  // after it was counted, so that whoever drains sees it or it is dropped
   std::unique_lock lock(mutex_);
   if (!calls_.emplace(r.message.id(), call).second) {
     lock.unlock();
@@ -318,14 +344,19 @@ std::shared_ptr<Call> Session::start_call(Request& r, std::string name) {
   return call;
 }
 
-void Session::end_call(const RequestId& id) {
+void Session::release_id(const RequestId& id) {
   std::shared_ptr<Call> ended;  // released after the lock
   std::scoped_lock lock(mutex_);
   if (auto it = calls_.find(id); it != calls_.end()) {
     ended = std::move(it->second);
     calls_.erase(it);
   }
-  if (calls_.empty()) idle_.notify_all();
+  ++answering_;
+}
+
+void Session::end_call() {
+  std::scoped_lock lock(mutex_);
+  if (--answering_ == 0 && calls_.empty()) idle_.notify_all();
 }
 
 void Session::cancel_all() {
@@ -339,7 +370,7 @@ void Session::cancel_all() {
 
 bool Session::wait_idle(std::chrono::milliseconds limit) {
   std::unique_lock lock(mutex_);
-  return idle_.wait_for(lock, limit, [&] { return calls_.empty(); });
+  return idle_.wait_for(lock, limit, [&] { return calls_.empty() && answering_ == 0; });
 }
 
 std::optional<std::string> Session::legacy_version() const {
@@ -351,10 +382,10 @@ void Session::call_tool(Request& r) {
   if (!r.name.starts_with('"'))
     return fail_request(r, {ErrorCode::invalid_params, "params.name: the tool's name, a string, is needed"});
   std::string name = Json::parse(r.name).get<std::string>();
-  const Server::Impl::ToolEntry* entry = server_.find_tool(name);
+  const Server::Impl::ToolEntry* entry = server_->find_tool(name);
   if (!entry) {
     std::string known;
-    for (auto& e : server_.tools) (known += known.empty() ? "" : ", ") += e.tool.name;
+    for (auto& e : server_->tools) (known += known.empty() ? "" : ", ") += e.tool.name;
     return fail_request(r, {ErrorCode::invalid_params,
                             fmt::format("unknown tool \"{}\"; tools: {}", name.substr(0, 80), known.substr(0, 400))});
   }
@@ -364,13 +395,14 @@ void Session::call_tool(Request& r) {
   auto call = start_call(r, std::move(name));
   if (!call) return;
   if (entry->forwarder) return (*entry->forwarder)(call);
-  const bool taken = server_.pool.submit([call, entry] {
+  const bool taken = server_->pool.submit([call, entry] {
     // The barrier: whatever a handler throws becomes this call's isError, and the server lives on.
     std::string what;
     try {
       if (call->cancelled()) return;
-      const Json arguments = call->arguments().empty() ? Json::object() : Json::parse(call->arguments());
-      return call->finish(entry->handler(arguments, *call));
+      auto arguments = parse_json(call->arguments().empty() ? "{}" : call->arguments());
+      if (!arguments) return call->finish(CallToolResult::error("arguments: " + arguments.error().message));
+      return call->finish(entry->handler(*arguments, *call));
     } catch (const DecodeError& e) {
       what = e.what();
     } catch (const ToolError& e) {
@@ -384,7 +416,7 @@ void Session::call_tool(Request& r) {
   });
   if (!taken)
     call->finish(CallToolResult::error(fmt::format("busy: {} calls are running and {} wait; retry in a few seconds",
-                                                   server_.options.max_running_calls, server_.options.max_queued_calls)));
+                                                   server_->options.max_running_calls, server_->options.max_queued_calls)));
 }
 
 void Session::read_resource(Request& r) {
@@ -397,12 +429,12 @@ void Session::read_resource(Request& r) {
     return Error{modern ? ErrorCode::invalid_params : ErrorCode::resource_not_found_legacy,
                  fmt::format("resource not found: {}", u.substr(0, 200)), data + "}"};
   };
-  const Server::Impl::ResourceEntry* entry = server_.find_resource(uri);
+  const Server::Impl::ResourceEntry* entry = server_->find_resource(uri);
   if (!entry) return fail_request(r, not_found(uri));
   auto call = start_call(r, std::move(uri));
   if (!call) return;
   if (entry->forwarder) return (*entry->forwarder)(call);
-  const bool taken = server_.pool.submit([call, entry, not_found] {
+  const bool taken = server_->pool.submit([call, entry, not_found] {
     try {
       auto contents = entry->reader(call->name(), *call);
       if (contents) call->finish_contents(*contents);

@@ -25,13 +25,15 @@
 namespace gpumcp::mcp {
 
 // Where one request's messages go: any number of notifications, then exactly one response, unless the request
-// was cancelled: then none. Called from any thread, one call at a time.
+// was cancelled: then none. Called from any thread, one call at a time; but dropped() may come while notify() runs.
 class ReplySink {
  public:
   virtual ~ReplySink() = default;
   virtual void notify(std::string message) = 0;
   // `code` is the error's, nullopt for results; HTTP derives its status from it.
   virtual void respond(std::string message, std::optional<ErrorCode> code) = 0;
+  // The request is a sound one of this era: errors from here on are its outcome. Not called for broken ones.
+  virtual void settled(bool modern) { (void)modern; }
   // The request was cancelled: nothing more will come.
   virtual void dropped() {}
 };
@@ -45,7 +47,7 @@ class Call;
 
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  explicit Session(Server::Impl& server);
+  explicit Session(std::shared_ptr<Server::Impl> server);
   ~Session();
 
   // Whether a message got (or will get) a response; false for notifications and posted responses.
@@ -83,14 +85,18 @@ class Session : public std::enable_shared_from_this<Session> {
   void respond_cacheable(Request& request, std::string_view result);
   void fail_request(Request& request, const Error& error);
   std::shared_ptr<Call> start_call(Request& request, std::string name);
-  void end_call(const RequestId& id);
+  // A call's id leaves the table, then its answer is written, then the call has ended.
+  void release_id(const RequestId& id);
+  void end_call();
+  void dispatch(Message message, std::shared_ptr<ReplySink> sink, const HttpClaims* http);
 
   static const std::map<std::string, std::pair<Method, int>, std::less<>>& methods();
 
-  Server::Impl& server_;
+  const std::shared_ptr<Server::Impl> server_;  // shared: a forwarded call may outlive the Server
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable idle_;
   std::map<RequestId, std::shared_ptr<Call>> calls_;
+  size_t answering_ = 0;  // calls that have left calls_, whose answer is being written
   std::optional<std::string> legacy_version_;
   Implementation legacy_client_;
   LogLevel legacy_log_level_ = LogLevel::info;

@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <system_error>
 
 namespace gpumcp::mcp {
 
 ThreadPool::ThreadPool(ThreadPoolOptions options) : options_(options) {}
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   std::unique_lock lock(mutex_);
   stopping_ = true;
   work_.notify_all();
@@ -19,9 +22,15 @@ bool ThreadPool::submit(std::function<void()> task) {
   std::unique_lock lock(mutex_);
   if (stopping_) return false;
   if (queue_.size() >= idle_ && threads_.size() < options_.max_threads) {
-    join_finished(lock);
     queue_.push_back(std::move(task));
-    threads_.emplace_back([this] { run(); });
+    try {
+      threads_.emplace_back([this] { run(); });
+    } catch (const std::system_error&) {  // the system has no more threads: one that runs takes it, if any does
+      if (!threads_.empty() && queue_.size() <= idle_ + options_.max_queued) return true;
+      queue_.pop_back();
+      return false;
+    }
+    join_finished(lock);
     return true;
   }
   if (queue_.size() >= idle_ + options_.max_queued) return false;

@@ -1,6 +1,6 @@
 // Threads for tool handlers: as many as run at once, up to a limit; idle ones leave after some seconds.
 // Thread-safe. Handlers block (on a GPU, on a file), so the pool grows instead of queueing; a bounded queue
-// takes what comes beyond the limit, and then submit() refuses. Destruction runs what is queued and joins.
+// takes what comes beyond the limit, and then submit() refuses. stop() and destruction run what is queued, and join.
 #pragma once
 
 #include <condition_variable>
@@ -27,7 +27,9 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   // False: all threads are busy and the queue is full. A task must not throw.
+  // Also false: stop() was called, or the system has no thread for it.
   bool submit(std::function<void()> task);
+  void stop();  // not from a task
   size_t threads() const;
 
  private:

@@ -1,0 +1,13 @@
+# Tests of mcp's core: no torch, no network but Unix sockets. Also the fuzz targets' corpus as a plain test.
+add_executable(mcp_test
+  mcp/main.cpp
+  mcp/json_test.cpp
+  mcp/message_test.cpp
+  mcp/protocol_test.cpp
+  mcp/typed_tool_test.cpp
+  mcp/thread_pool_test.cpp
+)
+target_link_libraries(mcp_test PRIVATE gpumcp::mcp fmt::fmt doctest::doctest gpumcp::build)
+target_precompile_headers(mcp_test PRIVATE <doctest/doctest.h> <nlohmann/json.hpp> <map> <memory> <string> <vector>)
+set_source_files_properties(mcp/main.cpp PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+add_test(NAME mcp COMMAND mcp_test)

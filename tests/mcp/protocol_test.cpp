@@ -1,0 +1,117 @@
+#include "mcp/protocol.h"
+
+#include "tests/mcp/support.h"
+
+using namespace gpumcp::mcp;
+using namespace gpumcp::mcp::test;
+
+namespace {
+
+Tool full_tool() {
+  return {.name = "t", .title = "T", .description = "d", .inputSchema = {{"type", "object"}},
+          .outputSchema = {{"type", "object"}}, .annotations = ToolAnnotations{.title = "A", .readOnlyHint = true},
+          ._meta = {{"k", 1}}};
+}
+
+std::string block(ContentBlock b, std::string_view version) {
+  std::string out;
+  append_json(out, b, version);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("a tool shows each version only what that version knows") {
+  const Tool tool = full_tool();
+  for (std::string_view version : kVersions) {
+    CAPTURE(version);
+    const Json out = to_json(tool, version);
+    CHECK(out["name"] == "t");
+    CHECK(out["inputSchema"] == Json{{"type", "object"}});
+    CHECK(out.contains("title") == (version >= "2025-06-18"));
+    CHECK(out.contains("outputSchema") == (version >= "2025-06-18"));
+    CHECK(out.contains("_meta") == (version >= "2025-06-18"));
+    CHECK(out.contains("annotations") == (version >= "2025-03-26"));
+  }
+  const auto back = tool_from_json(to_json(tool));
+  REQUIRE(back);
+  CHECK(to_json(*back) == to_json(tool));
+  CHECK_FALSE(tool_from_json(Json::array()));
+  CHECK_FALSE(tool_from_json({{"name", 1}}));
+}
+
+TEST_CASE("content that an old version does not know becomes text") {
+  const ContentBlock link{ResourceLink{.uri = "u://x", .name = "n", .mimeType = "a/b", .size = 7}};
+  CHECK(json(block(link, "2025-06-18"))["type"] == "resource_link");
+  CHECK(json(block(link, "2025-06-18"))["size"] == 7);
+  CHECK(json(block(link, "2025-03-26")) == Json{{"type", "text"}, {"text", "n: u://x (a/b)"}});
+  const ContentBlock audio{AudioContent{"QQ==", "audio/wav"}};
+  CHECK(json(block(audio, "2025-03-26"))["type"] == "audio");
+  CHECK(json(block(audio, "2024-11-05"))["type"] == "text");
+  CHECK(json(block({EmbeddedResource{{"u://x", "a/b", "hi"}}}, "2024-11-05"))["resource"]["text"] == "hi");
+}
+
+TEST_CASE("resources and templates leave titles out where they are unknown") {
+  CHECK_FALSE(to_json(Resource{.uri = "u", .name = "n", .title = "T"}, "2025-03-26").contains("title"));
+  CHECK(to_json(Resource{.uri = "u", .name = "n", .title = "T", .size = 3})["size"] == 3);
+  CHECK_FALSE(to_json(ResourceTemplate{.uriTemplate = "u", .name = "n", .title = "T"}, "2024-11-05").contains("title"));
+}
+
+TEST_CASE("a tool's result survives its text") {
+  CallToolResult result;
+  result.content = {{TextContent{"hé\n\""}},
+                    {ImageContent{"QQ==", "image/png"}},
+                    {AudioContent{"QUI=", "audio/wav"}},
+                    {ResourceLink{.uri = "u://a", .name = "n", .title = "t", .description = "d", .mimeType = "m", .size = 0}},
+                    {EmbeddedResource{{"u://b", "m", "", "QUJD"}}}};
+  result.structuredContent = R"({"a":[1,2.5]})";
+  result.isError = true;
+  result._meta = {{"k", "v"}};
+  const std::string text = to_text(result);
+  const auto back = call_tool_result_from_text(text);
+  REQUIRE(back);
+  CHECK(to_text(*back) == text);
+  CHECK_FALSE(json(to_text(result, "2025-03-26")).contains("structuredContent"));
+}
+
+TEST_CASE("a hostile result is an error, not a crash") {
+  for (const char* text : {"[]", "{}", "1", R"({"content":1})", R"({"content":[1]})", R"({"content":[{"type":"new"}]})",
+                           R"({"content":[{"type":"resource"}]})", R"({"content":[{"type":"resource","resource":{}}]})",
+                           R"({"content":[{}]})", "{"}) {
+    CAPTURE(text);
+    CHECK_FALSE(call_tool_result_from_text(text));
+  }
+  for (const char* text : {"[]", "{}", R"({"contents":{}})", R"({"contents":[{}]})", R"({"contents":[3]})"})
+    CHECK_FALSE(resource_contents_from_text(text));
+  CHECK(call_tool_result_from_text(R"({"content":[{"type":"text","text":5}],"isError":"yes","_meta":null})"));
+}
+
+TEST_CASE("base64 is strict and round-trips") {
+  const std::pair<const char*, const char*> vectors[] = {{"", ""},         {"f", "Zg=="},         {"fo", "Zm8="},
+                                                         {"foo", "Zm9v"},  {"foob", "Zm9vYg=="},  {"fooba", "Zm9vYmE="},
+                                                         {"foobar", "Zm9vYmFy"}};
+  for (auto& [plain, coded] : vectors) {
+    CHECK(base64_encode(plain) == coded);
+    CHECK(base64_decode(coded) == plain);
+  }
+  std::string bytes;
+  for (int i = 0; i < 256; ++i) bytes += static_cast<char>(i);
+  CHECK(base64_decode(base64_encode(bytes)) == bytes);
+  for (const char* bad : {"Z", "Zg", "Zg=", "Zg===", "Z===", "====", "=", "Zh==", "Zm9=", "Zm-v", "Zm_v", "Zm9v\n", " Zm9v",
+                          "Zm=v", "Zg==Zg==", "Zm9\xC3"}) {
+    CAPTURE(bad);
+    CHECK_FALSE(base64_decode(bad));
+  }
+}
+
+TEST_CASE("versions and log levels are known by their exact names") {
+  for (std::string_view v : kVersions) CHECK(is_supported_version(v));
+  for (std::string_view v : {"", "2026-07-29", "2025-11-2", "2025-11-25 "}) CHECK_FALSE(is_supported_version(v));
+  CHECK(is_modern_version(kModernVersion));
+  CHECK_FALSE(is_modern_version(kLatestLegacyVersion));
+  for (int i = 0; i < 8; ++i) {
+    const auto level = static_cast<LogLevel>(i);
+    CHECK(find_log_level(log_level_name(level)) == level);
+  }
+  CHECK_FALSE(find_log_level("Info"));
+}
