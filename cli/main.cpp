@@ -1,0 +1,56 @@
+// gpumcp: parses the command line by the table below, sets up logging, runs one subcommand.
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <string_view>
+
+#include "cli/command.h"
+
+namespace {
+
+// stdout is the wire or the result: logs go to stderr.
+void set_up_logging() {
+  auto logger = spdlog::stderr_color_mt("gpumcp");
+  logger->set_pattern("%H:%M:%S.%e %^%l%$ %v");
+  spdlog::set_default_logger(logger);
+  const char* level = std::getenv("GPUMCP_LOG");
+  spdlog::set_level(level && *level ? spdlog::level::from_str(level) : spdlog::level::warn);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace gpumcp::cli;
+  set_up_logging();
+  CLI::App app("GPU functions as MCP tools: serves interfaces to AI agents; the GPU is held only while calls run.");
+  app.name("gpumcp");
+  app.require_subcommand(1);
+  app.footer("Start here:\n"
+             "  gpumcp config claude-desktop        the entry that connects Claude Desktop\n"
+             "  gpumcp call get_embedding text=hi   call a tool from the shell\n"
+             "  gpumcp SUBCOMMAND --help            each with examples");
+  const auto dashes = std::find_if(argv + 1, argv + argc, [](const char* word) { return std::string_view(word) == "--"; });
+  const std::vector<std::string> behind(dashes == argv + argc ? dashes : dashes + 1, argv + argc);
+  std::function<int()> run;
+  for (const Command& command : {serve_command(), call_command(), tools_command(), status_command(), stop_command(),
+                                 config_command(), manifest_command(), worker_command(), version_command()}) {
+    CLI::App* sub = app.add_subcommand(command.name, command.summary);
+    sub->footer(fmt::format("Examples:\n{}", command.examples));
+    auto body = command.declare(*sub, behind);
+    sub->callback([&run, body] { run = body; });
+  }
+  try {
+    app.parse(static_cast<int>(dashes - argv), argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? kOk : kUsage;
+  }
+  try {
+    return run();
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "gpumcp: {}\n", e.what());
+    return kFailed;
+  }
+}

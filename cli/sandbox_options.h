@@ -1,0 +1,36 @@
+// The options that say which interfaces run and how: shared by serve, call and tools. Values of one command.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "mcp/server.h"
+#include "sandbox/front.h"
+#include "sandbox/manifest.h"
+#include "sandbox/sandbox_config.h"
+
+namespace gpumcp::cli {
+
+struct SandboxOptions {
+  std::vector<std::string> interfaces;  // none: embeddings
+  std::vector<std::string> models;      // NAME or NAME=FOLDER
+  std::string device = "auto", idle = "60", provider = "local", workspace, name = "gpumcp";
+  double cancel_grace_s = 5;
+  int threads = 0;
+
+  void declare(CLI::App& app, bool positional_interfaces = true);
+  // All throw std::invalid_argument with what to do about it.
+  std::vector<sandbox::Manifest> manifests() const;
+  sandbox::SandboxConfig config(const std::vector<sandbox::Manifest>& manifests) const;
+  std::filesystem::path workspace_folder() const;
+};
+
+// A server that lists the interfaces' tools, and the front that runs them in the sandbox's worker.
+struct FrontServer {
+  explicit FrontServer(const SandboxOptions& options);
+  std::unique_ptr<mcp::Server> server;
+  std::unique_ptr<sandbox::Front> front;  // declared last, destroyed first: its calls answer through the server
+};
+
+}  // namespace gpumcp::cli

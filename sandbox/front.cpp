@@ -1,0 +1,274 @@
+#include "sandbox/front.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <vector>
+
+#include "sandbox/worker.h"
+
+namespace gpumcp::sandbox {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using mcp::ErrorCode;
+
+constexpr int kMaxSends = 4;                                 // a call goes to this many leaving workers, not more
+constexpr auto kPatience = std::chrono::milliseconds(2500);  // a shorter pause is waited for, a longer one told
+
+std::string json_string(std::string_view text) {
+  std::string out;
+  mcp::append_string(out, text);
+  return out;
+}
+
+// Half a second after the second failure in a row, doubling up to half a minute.
+std::chrono::milliseconds pause_after(int failures) {
+  return std::chrono::milliseconds(std::min(30000, 500 << std::clamp(failures - 2, 0, 6)));
+}
+
+// The request's `_meta` without what belongs to its own hop.
+mcp::Json forwarded_meta(const mcp::Json& meta) {
+  mcp::Json out = mcp::Json::object();
+  for (auto& [key, value] : meta.items()) {
+    if (key != "progressToken" && key != mcp::kMetaProtocolVersion && key != mcp::kMetaClientCapabilities &&
+        key != mcp::kMetaClientInfo && key != mcp::kMetaLogLevel)
+      out[key] = value;
+  }
+  return out;
+}
+
+}  // namespace
+
+// One call on its way.
+struct Front::Forward {
+  std::shared_ptr<mcp::ForwardedRequest> request;
+  int sends = 0;
+  std::mutex mutex;  // guards on_stop
+  std::optional<std::stop_callback<std::function<void()>>> on_stop;
+};
+
+// One connection to a worker.
+struct Front::Link {
+  std::unique_ptr<mcp::Client> client;
+  std::shared_ptr<WorkerProcess> process;
+  int pid = 0;
+  Clock::time_point since = Clock::now();
+  std::atomic<bool> leaving = false, aborted = false, closed = false;
+};
+
+Front::Front(FrontOptions options) : options_(std::move(options)), launcher_(options_.config) {
+  connector_ = std::thread([this] { connect_loop(); });
+}
+
+Front::~Front() {
+  {
+    std::scoped_lock lock(mutex_);
+    stopping_ = true;
+    wake_.notify_all();
+  }
+  connector_.join();
+  retire_link();
+  // Ends their connections and reader threads; what was in flight answers that the connection closed.
+  for (auto& link : retired_) link->client.reset();
+}
+
+void Front::attach(mcp::Server& server, std::vector<Manifest> manifests) {
+  std::set<std::string> templates_seen;
+  for (Manifest& manifest : manifests) {
+    // Several interfaces of one worker share its artifacts, and so the template that reads them.
+    std::erase_if(manifest.templates, [&](auto& one) { return !templates_seen.insert(one.uriTemplate).second; });
+    server.add_forwarded(std::move(manifest.tools), std::move(manifest.templates),
+                         [this](std::shared_ptr<mcp::ForwardedRequest> request) {
+                           auto forward = std::make_shared<Forward>();
+                           forward->request = std::move(request);
+                           submit(std::move(forward));
+                         });
+  }
+}
+
+void Front::submit(std::shared_ptr<Forward> forward) {
+  std::shared_ptr<Link> link;
+  {
+    std::unique_lock lock(mutex_);
+    if (link_ && !link_->leaving && !link_->closed) {
+      link = link_;
+    } else {
+      const auto pause = retry_at_ - Clock::now();
+      if (pause > kPatience) {
+        const std::string text = fmt::format(
+            "{} was not run: the worker failed {} times in a row, the next try is in {:.0f} s. {}", forward->request->name(),
+            failures_, std::ceil(std::chrono::duration<double>(pause).count()), last_failure_);
+        lock.unlock();
+        return forward->request->respond_tool_error(text);
+      }
+      waiting_.push_back(std::move(forward));
+      wake_.notify_all();
+      return;
+    }
+  }
+  send(link, std::move(forward));
+}
+
+void Front::send(const std::shared_ptr<Link>& link, std::shared_ptr<Forward> forward) {
+  mcp::ForwardedRequest& request = *forward->request;
+  if (request.stop_token().stop_requested()) return;
+  ++forward->sends;
+  std::string params;
+  if (request.method() == "tools/call") {
+    params = fmt::format(R"("name":{},"arguments":{})", json_string(request.name()),
+                         request.arguments().empty() ? "{}" : request.arguments());
+  } else {
+    params = fmt::format(R"("uri":{})", json_string(request.name()));
+  }
+  mcp::Json meta = forwarded_meta(request.meta());
+  if (!options_.workspace.empty() && !meta.contains("gpumcp/workspace"))
+    meta["gpumcp/workspace"] = options_.workspace.string();
+
+  mcp::Client::AsyncHandlers handlers;
+  handlers.on_result = [this, link, forward](mcp::Result<std::string_view> result) {
+    {
+      std::scoped_lock lock(forward->mutex);
+      forward->on_stop.reset();
+    }
+    if (result) {
+      {
+        std::scoped_lock lock(mutex_);
+        failures_ = 0;
+      }
+      return forward->request->respond_result(*result);
+    }
+    if (static_cast<int>(result.error().code) < 0) return forward->request->respond_error(result.error());
+    const bool unbegun = link->leaving && !link->aborted;
+    if (unbegun && forward->sends < kMaxSends) return submit(forward);
+    forward->request->respond_tool_error(death_note(link, forward->request->name()));
+  };
+  if (request.wants_progress())
+    handlers.on_progress = [forward](const mcp::Json& progress) { forward->request->progress(progress); };
+  const mcp::RequestId id = link->client->request_async(request.method(), params, std::move(handlers), std::move(meta));
+
+  std::scoped_lock lock(forward->mutex);
+  forward->on_stop.emplace(request.stop_token(), [weak = std::weak_ptr(link), id] {
+    if (auto alive = weak.lock()) alive->client->cancel(id);
+  });
+}
+
+std::string Front::death_note(const std::shared_ptr<Link>& link, const std::string& tool) const {
+  std::string how = link->process ? link->process->ending(std::chrono::milliseconds(500)) : "";
+  auto folder = RuntimeFolder::open(launcher_.key());
+  const std::string log = folder ? folder->log_tail() : "";
+  if (const size_t at = log.rfind("fatal: the worker "); at != log.npos) {
+    const std::string line = log.substr(at + 18, log.find('\n', at) - at - 18);
+    if (how.empty()) how = line;
+    else if (how.find(line.substr(4)) == how.npos) how += fmt::format(" ({})", line);
+  }
+  if (how.empty()) how = "ended without a word, as after kill -9 or when the machine is out of memory";
+  return fmt::format(
+      "{} failed: its worker (pid {}) {}. Calls that ran there are lost; nothing else is. Call again: a new worker "
+      "starts by itself.{}",
+      tool, link->pid, how, folder ? fmt::format(" Log: {}", folder->log().string()) : "");
+}
+
+void Front::on_closed(const std::shared_ptr<Link>& link) {
+  link->closed = true;
+  std::scoped_lock lock(mutex_);
+  if (!link->leaving || link->aborted) {
+    // A worker that dies again and again right after its start is started less and less often.
+    failures_ = Clock::now() - link->since < std::chrono::seconds(10) ? failures_ + 1 : 1;
+    last_failure_ = fmt::format("The worker (pid {}) died.", link->pid);
+    if (failures_ > 1) retry_at_ = Clock::now() + pause_after(failures_);
+  }
+  wake_.notify_all();
+}
+
+// Gives the link up: calls go to a new one. It is destroyed later and elsewhere, since its own reader thread
+// may be the one that runs here.
+void Front::retire_link() {
+  if (link_) retired_.push_back(std::exchange(link_, nullptr));
+}
+
+// Destroys retired links whose connection is over and which nobody uses; reaps their processes.
+void Front::bury_links(std::unique_lock<std::mutex>& lock) {
+  std::vector<std::shared_ptr<Link>> dead;
+  std::erase_if(retired_, [&](auto& link) {
+    if (!link->closed || link.use_count() > 1) return false;
+    dead.push_back(std::move(link));
+    return true;
+  });
+  if (dead.empty()) return;
+  lock.unlock();
+  for (auto& link : dead) {
+    if (link->process) link->process->ending(std::chrono::seconds(1));
+  }
+  dead.clear();
+  lock.lock();
+}
+
+void Front::connect_loop() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    if (link_ && (link_->closed || link_->leaving)) retire_link();
+    bury_links(lock);
+    if (waiting_.empty() && !(link_ && (link_->closed || link_->leaving))) {
+      // Links that are retired but still in use are looked at again after a while.
+      auto changed = [&] { return stopping_ || !waiting_.empty() || (link_ && (link_->closed || link_->leaving)); };
+      if (retired_.empty()) wake_.wait(lock, changed);
+      else wake_.wait_for(lock, std::chrono::milliseconds(200), changed);
+      continue;
+    }
+    if (waiting_.empty()) continue;
+    if (link_) {
+      auto ready = std::exchange(waiting_, {});
+      auto link = link_;
+      lock.unlock();
+      for (auto& forward : ready) send(link, std::move(forward));
+      lock.lock();
+    } else if (Clock::now() < retry_at_) {
+      wake_.wait_until(lock, retry_at_, [&] { return stopping_; });
+    } else {
+      connect(lock);
+    }
+  }
+}
+
+void Front::connect(std::unique_lock<std::mutex>& lock) {
+  lock.unlock();
+  auto link = std::make_shared<Link>();
+  mcp::ClientOptions client_options;
+  client_options.on_closed = [this, weak = std::weak_ptr(link)] {
+    if (auto alive = weak.lock()) on_closed(alive);
+  };
+  client_options.on_notification = [this, weak = std::weak_ptr(link)](const std::string& method, std::string_view) {
+    auto alive = weak.lock();
+    if (!alive) return;
+    if (method == kAbortedNotification) alive->aborted = true;
+    if (method != kLeavingNotification) return;
+    std::scoped_lock guard(mutex_);
+    alive->leaving = true;
+    wake_.notify_all();
+  };
+  auto attached = launcher_.attach(std::move(client_options));
+  lock.lock();
+  if (attached) {
+    link->client = std::move(attached->client);
+    link->process = std::move(attached->process);
+    link->pid = attached->pid;
+    link_ = std::move(link);
+    return;
+  }
+  ++failures_;
+  last_failure_ = attached.error().message;
+  if (failures_ > 1) retry_at_ = Clock::now() + pause_after(failures_);
+  auto failed = std::exchange(waiting_, {});
+  lock.unlock();
+  spdlog::error("{}", attached.error().message);
+  for (auto& forward : failed)
+    forward->request->respond_tool_error(
+        fmt::format("{} was not run: {}", forward->request->name(), attached.error().message));
+  lock.lock();
+}
+
+}  // namespace gpumcp::sandbox

@@ -1,0 +1,70 @@
+// Front: makes a Server's forwarded tools run in the sandbox's worker. Starts or attaches at the first call, on
+// a thread of its own (the server's reading thread never waits), multiplexes all calls over one connection, and
+// hands results on byte by byte.
+//
+//   idle ──call──▶ connecting (calls wait) ──▶ connected ──worker leaves──▶ idle (its unbegun calls go again)
+//                      └─ fails: the waiting calls answer why;   ──dies──▶ idle (its calls answer isError)
+//                         after repeated failures, at once, until a pause is over
+//
+// Thread-safe. Destruction stops waiting for the worker; the worker lives on and idles out.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "mcp/server.h"
+#include "sandbox/launcher.h"
+#include "sandbox/manifest.h"
+
+namespace gpumcp::sandbox {
+
+struct FrontOptions {
+  SandboxConfig config;
+  std::filesystem::path workspace;  // where results of output "file" go; told to the worker with each call
+};
+
+class Front {
+ public:
+  explicit Front(FrontOptions options);
+  ~Front();
+  Front(const Front&) = delete;
+  Front& operator=(const Front&) = delete;
+
+  // Lists the manifests' tools on the server and forwards their calls. Throws std::invalid_argument if two
+  // interfaces have a tool of the same name.
+  void attach(mcp::Server& server, std::vector<Manifest> manifests);
+
+ private:
+  struct Forward;
+  struct Link;
+
+  void submit(std::shared_ptr<Forward> forward);
+  void send(const std::shared_ptr<Link>& link, std::shared_ptr<Forward> forward);
+  void on_closed(const std::shared_ptr<Link>& link);
+  void connect_loop();
+  void connect(std::unique_lock<std::mutex>& lock);
+  void retire_link();
+  void bury_links(std::unique_lock<std::mutex>& lock);
+  std::string death_note(const std::shared_ptr<Link>& link, const std::string& tool) const;
+
+  const FrontOptions options_;
+  Launcher launcher_;
+
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable wake_;
+  std::shared_ptr<Link> link_;                  // the living connection
+  std::vector<std::shared_ptr<Link>> retired_;   // connections that end, or ended
+  std::list<std::shared_ptr<Forward>> waiting_;  // for a connection
+  bool stopping_ = false;
+  int failures_ = 0;  // starts that failed, and workers that died, in a row
+  std::chrono::steady_clock::time_point retry_at_{};
+  std::string last_failure_;
+  std::thread connector_;
+};
+
+}  // namespace gpumcp::sandbox

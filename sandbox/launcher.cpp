@@ -1,0 +1,163 @@
+#include "sandbox/launcher.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <spawn.h>
+#include <spdlog/spdlog.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "mcp/line_transport.h"
+#include "sandbox/manifest.h"
+
+extern char** environ;
+
+namespace gpumcp::sandbox {
+using mcp::ErrorCode;
+using mcp::fail;
+namespace {
+
+// A worker opens libraries only; models load at the first call. Torch from a cold disk may take long.
+constexpr auto kStartLimit = std::chrono::seconds(120);
+constexpr int kReadyFd = 3;  // in the child
+
+// Reads what the child says until it closes the pipe or says "ready\n".
+std::string read_ready(int fd, std::chrono::milliseconds limit) {
+  std::string text;
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  while (!text.ends_with("ready\n")) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    pollfd fds{fd, POLLIN, 0};
+    if (left.count() <= 0 || poll(&fds, 1, static_cast<int>(left.count())) == 0) return "it did not answer in time";
+    char buffer[4096];
+    const ssize_t n = ::read(fd, buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    text.append(buffer, static_cast<size_t>(n));
+  }
+  return text;
+}
+
+}  // namespace
+
+WorkerProcess::~WorkerProcess() { ending(std::chrono::milliseconds(0)); }
+
+std::string WorkerProcess::ending(std::chrono::milliseconds limit) {
+  if (reaped_) return ending_;
+  const int fd = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0));
+  if (fd >= 0) {
+    pollfd fds{fd, POLLIN, 0};
+    poll(&fds, 1, static_cast<int>(limit.count()));
+    ::close(fd);
+  }
+  int status = 0;
+  if (waitpid(pid_, &status, WNOHANG) != pid_) return {};
+  reaped_ = true;
+  if (WIFSIGNALED(status)) {
+    const int signal = WTERMSIG(status);
+    ending_ = fmt::format("was killed by signal {} ({})", signal, strsignal(signal));
+    if (signal == SIGKILL) ending_ += ", by somebody or because the machine ran out of memory";
+  } else {
+    ending_ = fmt::format("exited with code {}", WEXITSTATUS(status));
+  }
+  return ending_;
+}
+
+mcp::Result<std::unique_ptr<mcp::Client>> connect_worker(const ConnectionFile& connection, mcp::ClientOptions options) {
+  const std::string prefix = "unix:";
+  if (!connection.address.starts_with(prefix))
+    return fail(ErrorCode::io_error, fmt::format("the worker's address \"{}\" is of an unknown kind", connection.address));
+  auto fd = mcp::connect_unix(connection.address.substr(prefix.size()));
+  if (!fd) return tl::unexpected(std::move(fd.error()));
+  options.era = mcp::Era::modern;
+  options.info = {"gpumcp front", GPUMCP_VERSION};
+  return mcp::Client::connect(mcp::make_line_transport(*fd, *fd, {.max_message_bytes = 256u << 20}), std::move(options));
+}
+
+std::optional<Attached> Launcher::find(mcp::ClientOptions client_options) {
+  for (auto& folder : RuntimeFolder::list()) {
+    if (folder.key() != key_) continue;
+    auto connection = folder.read_connection();
+    if (!connection) return std::nullopt;
+    auto client = connect_worker(*connection, std::move(client_options));
+    if (!client) return std::nullopt;
+    return Attached{std::move(*client), nullptr, connection->pid};
+  }
+  return std::nullopt;
+}
+
+mcp::Result<Attached> Launcher::attach(mcp::ClientOptions client_options) {
+  auto folder = RuntimeFolder::open(key_);
+  if (!folder) return tl::unexpected(std::move(folder.error()));
+  // Without the lock first: a living worker is the common case.
+  if (auto connection = folder->read_connection()) {
+    if (auto client = connect_worker(*connection, client_options)) return Attached{std::move(*client), nullptr, connection->pid};
+  }
+  auto lock = folder->lock();
+  if (!lock) return tl::unexpected(std::move(lock.error()));
+  if (auto connection = folder->read_connection()) {
+    if (auto client = connect_worker(*connection, client_options)) return Attached{std::move(*client), nullptr, connection->pid};
+    folder->remove(false);  // its worker died
+  }
+  auto process = start(*folder);
+  if (!process) return tl::unexpected(std::move(process.error()));
+  auto connection = folder->read_connection();
+  if (!connection) return fail(ErrorCode::io_error, "the worker started, but left no connection file");
+  auto client = connect_worker(*connection, std::move(client_options));
+  if (!client) return tl::unexpected(std::move(client.error()));
+  return Attached{std::move(*client), std::move(*process), connection->pid};
+}
+
+mcp::Result<std::shared_ptr<WorkerProcess>> Launcher::start(const RuntimeFolder& folder) {
+  const std::string program = program_path().string();
+  const std::string config = mcp::to_text(config_.to_json());
+  const std::string log = folder.log().string();
+  const std::string ready = std::to_string(kReadyFd);
+  const char* argv[] = {program.c_str(), "worker", "--config-json", config.c_str(), "--ready-fd", ready.c_str(), nullptr};
+  int pipe_fds[2];
+  if (pipe2(pipe_fds, O_CLOEXEC) != 0) return fail(ErrorCode::io_error, fmt::format("pipe: {}", std::strerror(errno)));
+
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, pipe_fds[1], kReadyFd);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, 1, log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW, 0600);
+  posix_spawn_file_actions_adddup2(&actions, 1, 2);
+  posix_spawn_file_actions_addclosefrom_np(&actions, kReadyFd + 1);  // nothing of the host's leaks in
+  posix_spawn_file_actions_addchdir_np(&actions, "/");
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  // A session of its own: a host that kills its children's group must not take the shared worker.
+  sigset_t none, all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  pid_t pid = 0;
+  const int error = posix_spawn(&pid, program.c_str(), &actions, &attributes, const_cast<char**>(argv), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  ::close(pipe_fds[1]);
+  if (error) {
+    ::close(pipe_fds[0]);
+    return fail(ErrorCode::io_error, fmt::format("the worker cannot be started: {}: {}", program, std::strerror(error)));
+  }
+  auto process = std::make_shared<WorkerProcess>(pid);
+  const std::string answer = read_ready(pipe_fds[0], kStartLimit);
+  ::close(pipe_fds[0]);
+  if (answer.ends_with("ready\n")) {
+    spdlog::debug("started worker {}", pid);
+    return process;
+  }
+  std::string why = answer;
+  if (const std::string ending = process->ending(std::chrono::milliseconds(500)); why.empty())
+    why = fmt::format("it {}\n{}", ending.empty() ? "closed its pipe" : ending, folder.log_tail());
+  return fail(ErrorCode::io_error, fmt::format("the worker could not start: {}", why));
+}
+
+}  // namespace gpumcp::sandbox

@@ -1,0 +1,39 @@
+#include "sandbox/plugin_loader.h"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <cstring>
+
+namespace gpumcp::sandbox {
+using mcp::ErrorCode;
+using mcp::fail;
+
+mcp::Result<const mcp::PluginEntry*> open_plugin(const std::filesystem::path& library) {
+  void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+  if (!handle) return fail(ErrorCode::io_error, fmt::format("cannot open the interface {}: {}", library.string(), dlerror()));
+  auto function = reinterpret_cast<mcp::PluginFunction>(dlsym(handle, mcp::kPluginSymbol));
+  if (!function)
+    return fail(ErrorCode::invalid_params,
+                fmt::format("{} is no interface: it does not export {}; build it with gpumcp_add_interface()",
+                            library.string(), mcp::kPluginSymbol));
+  const mcp::PluginEntry* entry = function();
+  if (entry->abi != mcp::kPluginAbi || std::strcmp(entry->build, mcp::plugin_build()) != 0)
+    return fail(ErrorCode::invalid_params,
+                fmt::format("{} was built for \"{}\", this program is \"{}\": build the interface again",
+                            library.string(), entry->build, mcp::plugin_build()));
+  return entry;
+}
+
+mcp::Json PluginHost::status() const {
+  mcp::Json out = mcp::Json::object();
+  for (auto& callback : status_) out.update(callback());
+  return out;
+}
+
+void PluginHost::shutdown() {
+  for (auto& callback : shutdown_) callback();
+  shutdown_.clear();
+}
+
+}  // namespace gpumcp::sandbox

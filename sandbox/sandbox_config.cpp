@@ -1,0 +1,57 @@
+#include "sandbox/sandbox_config.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <stdexcept>
+
+namespace gpumcp::sandbox {
+
+uint64_t hash_bytes(std::string_view bytes, uint64_t seed) {
+  for (const unsigned char c : bytes) seed = (seed ^ c) * 1099511628211ull;
+  return seed;
+}
+
+mcp::Json SandboxConfig::to_json() const {
+  mcp::Json json = {{"device", device}, {"threads", threads}, {"cancel_grace_s", cancel_grace_s}};
+  mcp::Json paths = mcp::Json::array();
+  for (auto& path : interfaces) paths.push_back(path.string());
+  json["interfaces"] = std::move(paths);
+  json["models"] = models;
+  json["default_model"] = default_model;
+  json["idle_s"] = idle_s ? mcp::Json(*idle_s) : mcp::Json(nullptr);
+  return json;
+}
+
+SandboxConfig SandboxConfig::from_json(const mcp::Json& json) try {
+  SandboxConfig config;
+  for (auto& path : json.at("interfaces")) config.interfaces.emplace_back(path.get<std::string>());
+  config.models = json.at("models").get<std::map<std::string, std::string>>();
+  config.default_model = json.value("default_model", "");
+  config.device = json.value("device", "auto");
+  config.threads = json.value("threads", 0);
+  config.cancel_grace_s = json.value("cancel_grace_s", 5.0);
+  const mcp::Json& idle = json.at("idle_s");
+  config.idle_s = idle.is_null() ? std::nullopt : std::optional(idle.get<double>());
+  return config;
+} catch (const mcp::Json::exception& e) {
+  throw std::invalid_argument(fmt::format("the worker's configuration is broken: {}", e.what()));
+}
+
+std::string SandboxConfig::key() const {
+  std::string all = mcp::to_text(to_json());
+  for (auto& path : interfaces) {
+    struct stat info {};
+    if (stat(path.c_str(), &info) == 0)
+      all += fmt::format("|{}:{}.{}", info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
+  }
+  for (const char* name : {"GPUMCP_MODELS", "GPUMCP_CACHE", "GPUMCP_THREADS", "HF_HOME", "HOME",
+                           "CUDA_VISIBLE_DEVICES", "XDG_CACHE_HOME"}) {
+    const char* value = std::getenv(name);
+    all += fmt::format("|{}={}", name, value ? value : "");
+  }
+  return fmt::format("{:016x}", hash_bytes(all)).substr(0, 12);
+}
+
+}  // namespace gpumcp::sandbox

@@ -1,0 +1,36 @@
+// SandboxConfig: which interfaces run, with which models, on which device, and how long their worker stays.
+// A value. Two configurations with the same key() share one worker; what only concerns a front (transport,
+// workspace) is not part of it.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mcp/json.h"
+
+namespace gpumcp::sandbox {
+
+struct SandboxConfig {
+  std::vector<std::filesystem::path> interfaces;  // shared libraries, absolute
+  std::map<std::string, std::string> models;      // NAME -> folder; "": looked up by name
+  std::string default_model = {};                 // the first --model; empty: the interface's own
+  std::string device = "auto";                    // auto | cpu | cuda | cuda:N
+  int threads = 0;                                // CPU threads; 0: as many as cores
+  std::optional<double> idle_s = 60;              // the worker leaves after this; nullopt: never
+  double cancel_grace_s = 5;                      // a call that ignores its cancellation so long ends the worker
+
+  // 12 hexadecimal digits: from everything above, the libraries' sizes and times, and the variables of the
+  // environment that models and devices depend on.
+  std::string key() const;
+  // For the worker's command line, and back. from_json throws std::invalid_argument.
+  mcp::Json to_json() const;
+  static SandboxConfig from_json(const mcp::Json& json);
+};
+
+// FNV-1a, 64 bits: names things, protects nothing.
+uint64_t hash_bytes(std::string_view bytes, uint64_t seed = 14695981039346656037ull);
+
+}  // namespace gpumcp::sandbox
