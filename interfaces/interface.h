@@ -2,7 +2,8 @@
 // functions agents call:
 //   GPUMCP_INTERFACE(model_tools, interface) {
 //     auto model = SentenceTransformer::from_pretrained(interface.get_model_path("org/name"));
-//     interface.expose("dims", "Vector length.", [=]() -> int64_t { return model.dims(); });
+//     interface.expose("embed", "Text embedding.", [=](const std::string& text) { return to_vector(model.encode(text).vectors); },
+//                      arg("text"));
 //   }
 // The body runs once, on the thread that loads the library, and only registers: models are handles whose
 // weights load at the first call. The exposed functions run on many threads at once.
@@ -18,6 +19,7 @@
 #include "gpu_runtime/export.h"
 #include "gpu_runtime/model_store.h"
 #include "gpu_runtime/sentence_transformer.h"
+#include "gpu_runtime/tensors.h"
 
 namespace gpumcp {
 

@@ -1,0 +1,63 @@
+#include "interfaces/embeddings/embeddings.h"
+
+namespace gpumcp::interfaces {
+namespace {
+
+constexpr const char* kModel = "sentence-transformers/all-MiniLM-L6-v2";
+
+// What a character costs inside a JSON string.
+size_t json_bytes(unsigned char first, size_t length) {
+  switch (first) {
+    case '"': case '\\': case '\b': case '\f': case '\n': case '\r': case '\t': return 2;
+    default: return first < 0x20 ? 6 : length;
+  }
+}
+
+}  // namespace
+
+Vectors Embedder::encode(const std::vector<std::string>& texts) const {
+  const auto encoded = model.encode(texts);
+  Vectors out;
+  out.matrix = {static_cast<size_t>(encoded.vectors.size(1)), to_vector(encoded.vectors)};
+  if (const size_t at = find_not_finite(out.matrix.values); at != out.matrix.values.size())
+    throw ToolError("the model " + name + " gave a vector with values that are no finite numbers (text " +
+                    std::to_string(at / out.matrix.dims) + "): its weights are broken; pull the model anew");
+  out.tokens.assign(encoded.tokens_before.begin(), encoded.tokens_before.end());
+  for (size_t i = 0; i < encoded.truncated.size(); ++i) {
+    if (encoded.truncated[i]) out.truncated.push_back(i);
+  }
+  return out;
+}
+
+int64_t Embedder::max_tokens() const { return static_cast<int64_t>(model.max_seq_length().value_or(0)); }
+
+std::string cut_text(std::string_view text, size_t characters, size_t max_bytes) {
+  size_t at = 0, bytes = 0;
+  for (size_t n = 0; n < characters && at < text.size(); ++n) {
+    const auto first = static_cast<unsigned char>(text[at]);
+    const size_t length = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+    bytes += json_bytes(first, length);
+    if (bytes > max_bytes) break;
+    at += length;
+  }
+  return std::string(text.substr(0, at));
+}
+
+mcp::ToolAnnotations read_only(std::string title) {
+  return {.title = std::move(title), .readOnlyHint = true, .openWorldHint = false};
+}
+
+}  // namespace gpumcp::interfaces
+
+GPUMCP_INTERFACE(embeddings, interface) {
+  using namespace gpumcp::interfaces;
+  const std::string name = interface.default_model(kModel);
+  const Embedder embedder{.name = name,
+                          .model = gpumcp::SentenceTransformer::from_pretrained(interface.get_model_path(name)),
+                          .artifacts = &interface.artifacts(),
+                          .workspace = interface.option("workspace")};
+  expose_get_model_info(interface, embedder);
+  expose_get_embedding(interface, embedder);
+  expose_get_embeddings(interface, embedder);
+  expose_similarity(interface, embedder);
+}

@@ -1,0 +1,117 @@
+#include "interfaces/support.h"
+
+#include <dlfcn.h>
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+
+namespace gpumcp::tests {
+namespace {
+
+std::vector<std::unique_ptr<Worker>>& workers() {
+  static std::vector<std::unique_ptr<Worker>> all;
+  return all;
+}
+
+const mcp::PluginEntry& open_interface(const std::string& name) {
+  const std::string path = std::string(GPUMCP_TEST_INTERFACES) + "/" + name + ".so";
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!library) throw std::runtime_error(dlerror());
+  auto function = reinterpret_cast<mcp::PluginFunction>(dlsym(library, mcp::kPluginSymbol));
+  if (!function) throw std::runtime_error(dlerror());
+  return *function();
+}
+
+}  // namespace
+
+// The process has one Runtime, so that the folders of models are the same for every worker here.
+Worker::Worker(Json options) : options_(std::move(options)), server_({.name = "test"}) {
+  options_["models"] = {{"mine", "/nonexistent/folder"}};
+  options_["threads"] = 2;
+}
+
+Worker& Worker::start(const std::vector<std::string>& interfaces, Json options) {
+  workers().push_back(std::unique_ptr<Worker>(new Worker(std::move(options))));
+  Worker& worker = *workers().back();
+  for (const std::string& name : interfaces) worker.open(name);
+  auto [near, far] = mcp::make_memory_transports();
+  worker.end_ = std::move(far);
+  worker.serving_ = std::thread([&worker] { worker.server_.serve(*worker.end_); });
+  auto client = mcp::Client::connect(std::move(near));
+  REQUIRE(client);
+  worker.client_ = std::move(*client);
+  return worker;
+}
+
+void Worker::open(const std::string& name) {
+  const mcp::PluginEntry& entry = open_interface(name);
+  REQUIRE(entry.abi == mcp::kPluginAbi);
+  REQUIRE(std::string(entry.build) == mcp::plugin_build());
+  REQUIRE(entry.name == name);
+  entry.load(*this);
+}
+
+void Worker::end_all() { workers().clear(); }
+
+Worker::~Worker() {
+  client_.reset();
+  server_.stop();
+  if (serving_.joinable()) serving_.join();
+}
+
+CallToolResult Worker::call(const std::string& tool, const Json& arguments) {
+  auto result = client_->call_tool(tool, arguments);
+  if (!result) FAIL(tool << ": " << result.error().message);
+  return *result;
+}
+
+Json Worker::value(const std::string& tool, const Json& arguments) {
+  const CallToolResult result = call(tool, arguments);
+  if (result.isError) FAIL(tool << ": " << text_of(result));
+  return Json::parse(result.structuredContent);
+}
+
+std::string Worker::error(const std::string& tool, const Json& arguments) {
+  const CallToolResult result = call(tool, arguments);
+  if (!result.isError) FAIL(tool << " should have failed: " << text_of(result));
+  return text_of(result);
+}
+
+std::vector<float> Worker::inline_vector(const std::string& text) {
+  return value("get_embedding", {{"text", text}, {"output", "inline"}})["embedding"].get<std::vector<float>>();
+}
+
+std::string Worker::read_bytes(const std::string& uri) {
+  auto contents = client_->read_resource(uri);
+  if (!contents) FAIL(uri << ": " << contents.error().message);
+  REQUIRE(contents->size() == 1);
+  CHECK(contents->front().uri == uri);
+  CHECK(contents->front().mimeType == "application/x-npy");
+  REQUIRE(contents->front().blob);
+  return mcp::base64_decode(*contents->front().blob).value();
+}
+
+Npy parse_npy(const std::string& bytes) {
+  REQUIRE(bytes.size() > 10);
+  REQUIRE(bytes.substr(0, 8) == std::string("\x93NUMPY\x01\x00", 8));
+  const size_t header = static_cast<unsigned char>(bytes[8]) + 256u * static_cast<unsigned char>(bytes[9]);
+  REQUIRE(bytes.size() >= 10 + header);
+  Npy out{.header = bytes.substr(10, header), .values = std::vector<float>((bytes.size() - 10 - header) / 4)};
+  std::memcpy(out.values.data(), bytes.data() + 10 + header, out.values.size() * 4);
+  return out;
+}
+
+std::string text_of(const CallToolResult& result) {
+  REQUIRE(!result.content.empty());
+  return std::get<mcp::TextContent>(result.content.front().value).text;
+}
+
+double max_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  REQUIRE(a.size() == b.size());
+  double worst = 0;
+  for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(double{a[i]} - double{b[i]}));
+  return worst;
+}
+
+}  // namespace gpumcp::tests
