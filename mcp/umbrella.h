@@ -3,6 +3,8 @@
 
 #include "mcp/client.h"
 #include "mcp/context.h"
+#include "mcp/http_client.h"
+#include "mcp/http_server.h"
 #include "mcp/protocol.h"
 #include "mcp/registry.h"
 #include "mcp/server.h"

@@ -1,0 +1,62 @@
+// One accepted HTTP connection: reads requests with deadlines and writes whole responses. Owned and used by the
+// connection's thread; wake() alone may be called from any thread and ends a wait. Closes the socket at the end.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <string>
+
+#include "mcp/http_wire.h"
+
+namespace gpumcp::mcp {
+
+struct HttpTimeouts {
+  std::chrono::milliseconds idle = std::chrono::seconds(75);    // between requests
+  std::chrono::milliseconds head = std::chrono::seconds(10);    // from a head's first byte to its last
+  std::chrono::milliseconds body = std::chrono::seconds(60);    // for a whole body
+  std::chrono::milliseconds write = std::chrono::seconds(30);   // without the peer taking anything
+};
+
+class HttpConnection {
+ public:
+  // Takes `fd`. `stopping` is looked at whenever wake() was called; true ends all waits for requests.
+  HttpConnection(int fd, const HttpLimits& limits, const HttpTimeouts& timeouts, const std::atomic<bool>& stopping);
+  ~HttpConnection();
+  HttpConnection(const HttpConnection&) = delete;
+  HttpConnection& operator=(const HttpConnection&) = delete;
+
+  // 0: one was read; -1: the peer left, was idle too long, or the server stops; else the status that refuses
+  // it, after which the connection cannot be used for another request.
+  int read_head(HttpHead& head);
+  int read_body(const HttpHead& head, std::string& body);
+  // Bytes of a further request have arrived already.
+  bool has_input() const { return !input_.empty(); }
+
+  bool write(std::string_view head, std::string_view body = {});
+  // Says goodbye to a peer that may still be sending, so that it sees the response and no reset.
+  void linger();
+  void wake();
+
+  int fd() const { return fd_; }
+  int wake_fd() const { return wake_fd_; }
+  const HttpTimeouts& timeouts() const { return timeouts_; }
+  bool stopping() const { return stopping_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  enum class Got { bytes, end, timeout };
+  Got receive(Clock::time_point deadline);  // appends to input_
+
+  const int fd_, wake_fd_;
+  const HttpLimits limits_;
+  const HttpTimeouts timeouts_;
+  const std::atomic<bool>& stopping_;
+  std::string input_;
+};
+
+// Milliseconds until `deadline` for poll(), at least 0.
+int poll_ms(std::chrono::steady_clock::time_point deadline);
+// Empties a wake-up descriptor.
+void drain_wake(int fd);
+
+}  // namespace gpumcp::mcp

@@ -1,0 +1,177 @@
+#include "mcp/http_exchange.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace gpumcp::mcp {
+namespace {
+
+// Notifications for a client that does not read are dropped from here on; the response never is.
+constexpr size_t kMaxPendingNotifications = 1 << 20;
+
+}  // namespace
+
+HttpExchange::HttpExchange(HttpConnection& connection, ExchangeOptions options)
+    : connection_(connection), options_(options), wake_when_done_(!options.keep_alive || connection.has_input()) {}
+
+// mcp-spec 1.2. Before the era is settled an error means that the body cannot be accepted as a request.
+int HttpExchange::status_of(std::optional<ErrorCode> code) const {
+  if (!code) return 200;
+  if (!modern_) return 400;
+  if (!*modern_) return 200;
+  switch (*code) {
+    case ErrorCode::method_not_found: return 404;
+    case ErrorCode::invalid_request:
+    case ErrorCode::header_mismatch:
+    case ErrorCode::missing_client_capability:
+    case ErrorCode::unsupported_protocol_version: return 400;
+    default: return 200;
+  }
+}
+
+void HttpExchange::wake() { connection_.wake(); }
+
+void HttpExchange::send(std::string_view head, std::string_view body) {
+  if (!attached_ || broken_) return;
+  last_write_ = Clock::now();
+  if (!pending_.empty()) {
+    (pending_ += head) += body;
+    return;
+  }
+  iovec parts[2] = {{const_cast<char*>(head.data()), head.size()}, {const_cast<char*>(body.data()), body.size()}};
+  msghdr message = {};
+  message.msg_iov = parts;
+  message.msg_iovlen = 2;
+  ssize_t n;
+  do n = ::sendmsg(connection_.fd(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  while (n < 0 && errno == EINTR);
+  if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
+    broken_ = true;
+    return wake();
+  }
+  const size_t sent = static_cast<size_t>(std::max<ssize_t>(n, 0));
+  if (sent == head.size() + body.size()) return;
+  pending_ = head.substr(std::min(sent, head.size()));
+  pending_ += body.substr(sent - std::min(sent, head.size()));
+  wake();
+}
+
+void HttpExchange::flush() {
+  while (!pending_.empty() && !broken_) {
+    const ssize_t n = ::send(connection_.fd(), pending_.data(), pending_.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+    if (n < 0) broken_ = true;
+    else pending_.erase(0, static_cast<size_t>(n)), last_write_ = Clock::now();
+  }
+}
+
+std::string HttpExchange::stream_head(int status) {
+  streaming_ = true;
+  HttpHeaders headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}};
+  if (options_.chunked) headers.emplace_back("Transfer-Encoding", "chunked");
+  return response_head(status, "text/event-stream", std::nullopt, options_.keep_alive, headers);
+}
+
+void HttpExchange::send_event(std::string_view message, bool last, int status) {
+  std::string event = "data: ";
+  event += message;
+  // A JSON text has line ends only between tokens; one event is one line.
+  std::replace_if(event.begin(), event.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  event += "\n\n";
+  std::string out = streaming_ ? std::string() : stream_head(status);
+  out += options_.chunked ? chunk(event) : event;
+  if (last && options_.chunked) out += kLastChunk;
+  send(out);
+}
+
+void HttpExchange::notify(std::string message) {
+  std::scoped_lock lock(mutex_);
+  if (done_ || !options_.accepts.events || pending_.size() > kMaxPendingNotifications) return;
+  send_event(message, false);
+}
+
+void HttpExchange::respond(std::string message, std::optional<ErrorCode> code) {
+  std::scoped_lock lock(mutex_);
+  if (done_) return;
+  done_ = true;
+  if (streaming_ || !options_.accepts.json) {
+    send_event(message, true, status_of(code));
+  } else {
+    send(response_head(status_of(code), "application/json", message.size(), options_.keep_alive), message);
+  }
+  if (wake_when_done_ && attached_) wake();
+}
+
+void HttpExchange::dropped() {
+  std::scoped_lock lock(mutex_);
+  done_ = broken_ = true;
+  if (attached_) wake();
+}
+
+void HttpExchange::settled(bool modern) {
+  std::scoped_lock lock(mutex_);
+  modern_ = modern;
+}
+
+void HttpExchange::tick(Clock::time_point now) {
+  if (done_ || !options_.accepts.events || now < next_tick(now)) return;
+  if (streaming_) return send(options_.chunked ? chunk(": keep-alive\n\n") : ": keep-alive\n\n");
+  send(stream_head(200));
+}
+
+HttpExchange::Clock::time_point HttpExchange::next_tick(Clock::time_point now) const {
+  if (!pending_.empty()) return last_write_ + connection_.timeouts().write;
+  if (done_ || !options_.accepts.events) return now + std::chrono::hours(1);
+  return streaming_ ? last_write_ + options_.comment_every : began_ + options_.stream_after;
+}
+
+bool HttpExchange::wait(const std::function<void()>& cancel) {
+  bool peer_gone = false, input_waits = connection_.has_input(), cancelled = false;
+  std::optional<Clock::time_point> stop_at;
+  std::unique_lock lock(mutex_);
+  auto leave = [&](bool fit) {
+    attached_ = false;
+    return fit;
+  };
+  while (true) {
+    flush();
+    if (broken_) break;
+    if (done_ && pending_.empty()) return leave(options_.keep_alive && !peer_gone);
+    // In 2026-07-28 a client that closes has cancelled; before, its call runs on (mcp-spec, pitfall 5).
+    if (peer_gone && modern_.value_or(true)) break;
+    const auto now = Clock::now();
+    if (connection_.stopping() && !stop_at) stop_at = now + options_.drain;
+    if (stop_at && now >= *stop_at) break;
+    if (!pending_.empty() && now >= next_tick(now)) break;  // it takes nothing any more
+    tick(now);
+    auto deadline = next_tick(now);
+    if (stop_at) deadline = std::min(deadline, *stop_at);
+    const short writes = pending_.empty() ? 0 : POLLOUT;
+    const short reads = static_cast<short>(POLLRDHUP | (input_waits || done_ ? 0 : POLLIN));
+    pollfd fds[2] = {{connection_.fd(), static_cast<short>(writes | reads), 0}, {connection_.wake_fd(), POLLIN, 0}};
+    if (peer_gone) fds[0].events = writes;
+    if (peer_gone && !writes) fds[0].fd = -1;
+    lock.unlock();
+    const int ready = poll(fds, 2, poll_ms(deadline));
+    if (ready > 0 && fds[1].revents) drain_wake(connection_.wake_fd());
+    lock.lock();
+    if (ready <= 0) continue;
+    if (fds[0].revents & (POLLHUP | POLLERR | POLLRDHUP)) {
+      peer_gone = wake_when_done_ = true;
+      if (fds[0].revents & POLLERR) broken_ = true;
+    } else if (fds[0].revents & POLLIN) {
+      input_waits = wake_when_done_ = true;
+    }
+  }
+  attached_ = false;
+  cancelled = modern_.value_or(true) || stop_at.has_value();
+  lock.unlock();
+  if (cancelled) cancel();
+  return false;
+}
+
+}  // namespace gpumcp::mcp

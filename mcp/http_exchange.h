@@ -1,0 +1,64 @@
+// HttpExchange: the answer to one POST. A ReplySink that decides late what the response is:
+//
+//   respond() first ──────────────▶ application/json with the status that the outcome has
+//   notify() first, or 5 s passed ─▶ text/event-stream: notifications, ":" comments, then the response
+//
+// Whoever answers (a pool thread, a forwarder) writes to the socket itself as far as the socket takes it; the
+// rest, and all waiting, is the connection thread's, in wait(). Thread-safe; kept alive by the calls that hold
+// it, and writes nothing after wait() has returned.
+#pragma once
+
+#include <functional>
+#include <mutex>
+#include <string>
+
+#include "mcp/http_connection.h"
+#include "mcp/http_guards.h"
+#include "mcp/session.h"
+
+namespace gpumcp::mcp {
+
+struct ExchangeOptions {
+  Accepts accepts;
+  bool keep_alive = true;   // the connection, after the response
+  bool chunked = true;      // false for HTTP/1.0
+  std::chrono::milliseconds stream_after = std::chrono::seconds(5);
+  std::chrono::milliseconds comment_every = std::chrono::seconds(15);
+  std::chrono::milliseconds drain = std::chrono::milliseconds(800);  // for an answer, once the server stops
+};
+
+class HttpExchange final : public ReplySink {
+ public:
+  HttpExchange(HttpConnection& connection, ExchangeOptions options);
+
+  void notify(std::string message) override;
+  void respond(std::string message, std::optional<ErrorCode> code) override;
+  void dropped() override;
+  void settled(bool modern) override;
+
+  // The connection's thread: until the response is out or cannot be delivered. `cancel` is called when a modern
+  // client has left (which cancels its request), or the server stops. True: the connection is fit for more.
+  bool wait(const std::function<void()>& cancel);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  int status_of(std::optional<ErrorCode> code) const;
+  void send(std::string_view head, std::string_view body = {});
+  void send_event(std::string_view message, bool last, int status = 200);
+  std::string stream_head(int status);
+  void flush();
+  void tick(Clock::time_point now);
+  Clock::time_point next_tick(Clock::time_point now) const;
+  void wake();
+
+  HttpConnection& connection_;  // only while attached_
+  const ExchangeOptions options_;
+  const Clock::time_point began_ = Clock::now();
+  std::mutex mutex_;  // guards what follows
+  bool attached_ = true, streaming_ = false, done_ = false, broken_ = false, wake_when_done_ = false;
+  std::optional<bool> modern_;  // once settled
+  std::string pending_;         // what the socket did not take yet
+  Clock::time_point last_write_ = began_;
+};
+
+}  // namespace gpumcp::mcp
