@@ -6,6 +6,10 @@ add_executable(mcp_test
   mcp/protocol_test.cpp
   mcp/typed_tool_test.cpp
   mcp/thread_pool_test.cpp
+  mcp/line_transport_test.cpp
+  mcp/server_test.cpp
+  mcp/calls_test.cpp
+  mcp/client_test.cpp
 )
 target_link_libraries(mcp_test PRIVATE gpumcp::mcp fmt::fmt doctest::doctest gpumcp::build)
 target_precompile_headers(mcp_test PRIVATE <doctest/doctest.h> <nlohmann/json.hpp> <map> <memory> <string> <vector>)
