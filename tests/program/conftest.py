@@ -16,7 +16,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("GPUMCP_BIN") or ROOT / "build/release/bin/gpumcp").resolve()
 LIB = BIN.parent.parent / "lib"
-TEST_TOOLS = LIB / "gpumcp/interfaces/test_tools.so"
+TEST_TOOLS = pathlib.Path(os.environ.get("GPUMCP_TEST_TOOLS") or LIB / "gpumcp/interfaces/test_tools.so")
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
 

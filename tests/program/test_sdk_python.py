@@ -26,7 +26,7 @@ def test_it_lists_calls_and_reads(server, mode):
     async def main():
         async with Client(server, mode=mode, read_timeout_seconds=60) as session:
             assert session.protocol_version == MODES[mode]
-            assert session.server_info.name
+            assert mode == MODERN or session.server_info.name == "gpumcp"  # a pinned version asks nobody
             tools = {tool.name: tool for tool in (await session.list_tools()).tools}
             assert "get_embedding" in tools
             result = await session.call_tool("get_embedding", {"text": "hello world"})
