@@ -1,6 +1,8 @@
-// The server that MCP benchmarks talk to: two typed tools, over stdio or HTTP, in either era. `add` costs
-// nothing, so what is measured is the protocol; `get_embedding` answers with a fixed vector of 384 numbers.
-//   mcp_peer stdio | mcp_peer http PORT [era]      (the era is the client's choice; the argument is ignored)
+// The server that MCP benchmarks talk to: two typed tools, over stdio or HTTP, in either era. `add`
+// costs nothing, so what is measured is the protocol; `get_embedding` answers with a fixed vector
+// of 384 numbers.
+//   mcp_peer stdio | mcp_peer http PORT [era]      (the era is the client's choice; the argument is
+//   ignored)
 #include <gpumcp/mcp.h>
 
 #include <cstdio>

@@ -21,8 +21,8 @@ namespace {
 // What of a message decides its headers.
 struct Outgoing {
   std::string text, method, version, name;
-  RequestId id;          // empty: no answer is expected
-  RequestId cancels;     // of notifications/cancelled
+  RequestId id;       // empty: no answer is expected
+  RequestId cancels;  // of notifications/cancelled
 };
 
 std::string decoded(std::string_view json) {
@@ -34,17 +34,24 @@ Outgoing read_outgoing(const Message& message) {
   if (message.kind() == Message::Kind::request) out.id = message.id();
   std::string_view name, uri, meta, cancelled;
   (void)scan_json(message.params(), [&](std::string_view key, std::string_view value) {
-    if (key == "name") name = value;
-    else if (key == "uri") uri = value;
-    else if (key == "_meta") meta = value;
-    else if (key == "requestId") cancelled = value;
+    if (key == "name")
+      name = value;
+    else if (key == "uri")
+      uri = value;
+    else if (key == "_meta")
+      meta = value;
+    else if (key == "requestId")
+      cancelled = value;
   });
   (void)scan_json(meta, [&](std::string_view key, std::string_view value) {
     if (key == kMetaProtocolVersion) out.version = decoded(value);
   });
-  if (out.method == "tools/call" || out.method == "prompts/get") out.name = decoded(name);
-  else if (out.method == "resources/read") out.name = decoded(uri);
-  if (out.method == "notifications/cancelled") out.cancels = parse_request_id(cancelled).value_or(RequestId{});
+  if (out.method == "tools/call" || out.method == "prompts/get")
+    out.name = decoded(name);
+  else if (out.method == "resources/read")
+    out.name = decoded(uri);
+  if (out.method == "notifications/cancelled")
+    out.cancels = parse_request_id(cancelled).value_or(RequestId{});
   return out;
 }
 
@@ -75,8 +82,10 @@ class HttpTransport final : public Transport {
     {
       std::scoped_lock lock(mutex_);
       if (closed_) return fail(ErrorCode::closed, "the connection is closed");
-      if (!out->version.empty()) version_ = out->version;
-      else out->version = version_;
+      if (!out->version.empty())
+        version_ = out->version;
+      else
+        out->version = version_;
       if (out->method == "initialize") out->version.clear();
       modern = is_modern_version(out->version) && !out->version.empty();
     }
@@ -161,7 +170,8 @@ class HttpTransport final : public Transport {
       if (!out.name.empty()) headers.emplace("Mcp-Name", encode_header_value(out.name));
     } else {
       std::scoped_lock lock(mutex_);
-      if (!session_.empty() && out.method != "initialize") headers.emplace("Mcp-Session-Id", session_);
+      if (!session_.empty() && out.method != "initialize")
+        headers.emplace("Mcp-Session-Id", session_);
     }
     return headers;
   }
@@ -179,7 +189,8 @@ class HttpTransport final : public Transport {
     request.method = "POST";
     request.path = path_;
     request.headers = headers_of(out);
-    // Given piece by piece, so that a flight that ended before it had a socket to shut down is noticed.
+    // Given piece by piece, so that a flight that ended before it had a socket to shut down is
+    // noticed.
     request.content_length_ = out.text.size();
     request.content_provider_ = [&](size_t offset, size_t length, httplib::DataSink& sink) {
       return !flight.ended && sink.write(out.text.data() + offset, length);
@@ -199,8 +210,9 @@ class HttpTransport final : public Transport {
         });
         if (!fed) reply.broken = fed.error();
       } else if (reply.body.size() + size > options_.max_message_bytes) {
-        reply.broken = Error{ErrorCode::io_error, fmt::format("the response is longer than the limit of {} bytes",
-                                                              options_.max_message_bytes)};
+        reply.broken = Error{ErrorCode::io_error,
+                             fmt::format("the response is longer than the limit of {} bytes",
+                                         options_.max_message_bytes)};
       } else {
         reply.body.append(data, size);
       }
@@ -224,7 +236,8 @@ class HttpTransport final : public Transport {
     if (!message) return;
     using Kind = Message::Kind;
     const bool answer = message->kind() == Kind::result || message->kind() == Kind::error;
-    if (answer && !out.id.empty() && message->id().empty()) {  // an error that could not name its request
+    if (answer && !out.id.empty() &&
+        message->id().empty()) {  // an error that could not name its request
       reply.answered = true;
       return enqueue(make_error(out.id, parse_error_object(message->error())));
     }
@@ -242,7 +255,8 @@ class HttpTransport final : public Transport {
   void finish(const Outgoing& out, Reply& reply, const std::string& network_error) {
     // 401, 403 and 5xx say nothing about the protocol (mcp-spec 1.6), whatever their body holds.
     const bool refused = reply.status == 401 || reply.status == 403 || reply.status >= 500;
-    if (!reply.body.empty() && !reply.broken && !refused) deliver(out, reply, std::move(reply.body));
+    if (!reply.body.empty() && !reply.broken && !refused)
+      deliver(out, reply, std::move(reply.body));
     if (out.id.empty() || reply.answered) return;
     std::string why;
     int code = kHttpFailed;
@@ -283,7 +297,8 @@ class HttpTransport final : public Transport {
 
 }  // namespace
 
-Result<std::unique_ptr<Transport>> make_http_transport(const std::string& url, HttpClientOptions options) {
+Result<std::unique_ptr<Transport>> make_http_transport(const std::string& url,
+                                                       HttpClientOptions options) {
   const size_t mark = url.find("://");
   const size_t slash = mark == url.npos ? url.npos : url.find('/', mark + 3);
   const std::string base = url.substr(0, slash);
@@ -295,8 +310,10 @@ Result<std::unique_ptr<Transport>> make_http_transport(const std::string& url, H
   const auto origin = parse_origin(base);
   if (!origin || (origin->scheme != "http" && !(https && origin->scheme == "https")))
     return fail(ErrorCode::invalid_params,
-                fmt::format("\"{}\" is no URL of the form http{}://host[:port]/path", url.substr(0, 200), https ? "(s)" : ""));
-  return std::make_unique<HttpTransport>(base, slash == url.npos ? "/" : url.substr(slash), std::move(options));
+                fmt::format("\"{}\" is no URL of the form http{}://host[:port]/path",
+                            url.substr(0, 200), https ? "(s)" : ""));
+  return std::make_unique<HttpTransport>(base, slash == url.npos ? "/" : url.substr(slash),
+                                         std::move(options));
 }
 
 }  // namespace gpumcp::mcp

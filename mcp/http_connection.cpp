@@ -15,7 +15,8 @@ namespace gpumcp::mcp {
 
 int poll_ms(std::chrono::steady_clock::time_point deadline) {
   const auto left =
-      std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
+      std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now())
+          .count();
   return static_cast<int>(std::clamp<int64_t>(left, 0, 1 << 30));
 }
 
@@ -26,7 +27,11 @@ void drain_wake(int fd) {
 
 HttpConnection::HttpConnection(int fd, const HttpLimits& limits, const HttpTimeouts& timeouts,
                                const std::atomic<bool>& stopping)
-    : fd_(fd), wake_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), limits_(limits), timeouts_(timeouts), stopping_(stopping) {
+    : fd_(fd),
+      wake_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      limits_(limits),
+      timeouts_(timeouts),
+      stopping_(stopping) {
   fcntl(fd_, F_SETFD, FD_CLOEXEC);
   fcntl(fd_, F_SETFL, fcntl(fd_, F_GETFL) | O_NONBLOCK);
   const int on = 1;
@@ -45,13 +50,14 @@ void HttpConnection::wake() {
 
 HttpConnection::Got HttpConnection::receive(Clock::time_point deadline) {
   constexpr size_t kRead = 16 << 10;
-  const size_t had = input_.size();
+  char buffer[kRead];
   while (!stopping_) {
     // The bytes are often there already, so ask for them before waiting.
-    input_.resize(had + kRead);
-    const ssize_t n = ::recv(fd_, input_.data() + had, kRead, 0);
-    input_.resize(had + static_cast<size_t>(std::max<ssize_t>(n, 0)));
-    if (n > 0) return Got::bytes;
+    const ssize_t n = ::recv(fd_, buffer, kRead, 0);
+    if (n > 0) {
+      input_.append(buffer, static_cast<size_t>(n));
+      return Got::bytes;
+    }
     if (n == 0) return Got::end;
     if (errno == EINTR) continue;
     if (errno != EAGAIN && errno != EWOULDBLOCK) return Got::end;
@@ -78,9 +84,12 @@ int HttpConnection::read_head(HttpHead& head) {
     searched = input_.size();
     const bool fresh = input_.empty();
     switch (receive(deadline)) {
-      case Got::end: return -1;
-      case Got::timeout: return fresh ? -1 : 408;
-      case Got::bytes: break;
+      case Got::end:
+        return -1;
+      case Got::timeout:
+        return fresh ? -1 : 408;
+      case Got::bytes:
+        break;
     }
     if (fresh) deadline = Clock::now() + timeouts_.head;
   }
@@ -93,9 +102,12 @@ int HttpConnection::read_body(const HttpHead& head, std::string& body) {
   const auto deadline = Clock::now() + timeouts_.body;
   auto more = [&] {
     switch (receive(deadline)) {
-      case Got::end: return -1;
-      case Got::timeout: return 408;
-      default: return 0;
+      case Got::end:
+        return -1;
+      case Got::timeout:
+        return 408;
+      default:
+        return 0;
     }
   };
   if (!head.chunked) {
@@ -125,7 +137,8 @@ int HttpConnection::read_body(const HttpHead& head, std::string& body) {
 
 bool HttpConnection::write(std::string_view head, std::string_view body) {
   while (!head.empty() || !body.empty()) {
-    iovec parts[2] = {{const_cast<char*>(head.data()), head.size()}, {const_cast<char*>(body.data()), body.size()}};
+    iovec parts[2] = {{const_cast<char*>(head.data()), head.size()},
+                      {const_cast<char*>(body.data()), body.size()}};
     msghdr message = {};
     message.msg_iov = parts;
     message.msg_iovlen = 2;

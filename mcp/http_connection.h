@@ -1,5 +1,6 @@
-// One accepted HTTP connection: reads requests with deadlines and writes whole responses. Owned and used by the
-// connection's thread; wake() alone may be called from any thread and ends a wait. Closes the socket at the end.
+// One accepted HTTP connection: reads requests with deadlines and writes whole responses. Owned and
+// used by the connection's thread; wake() alone may be called from any thread and ends a wait.
+// Closes the socket at the end.
 #pragma once
 
 #include <atomic>
@@ -11,22 +12,25 @@
 namespace gpumcp::mcp {
 
 struct HttpTimeouts {
-  std::chrono::milliseconds idle = std::chrono::seconds(75);    // between requests
-  std::chrono::milliseconds head = std::chrono::seconds(10);    // from a head's first byte to its last
-  std::chrono::milliseconds body = std::chrono::seconds(60);    // for a whole body
-  std::chrono::milliseconds write = std::chrono::seconds(30);   // without the peer taking anything
+  std::chrono::milliseconds idle = std::chrono::seconds(75);  // between requests
+  std::chrono::milliseconds head =
+      std::chrono::seconds(10);  // from a head's first byte to its last
+  std::chrono::milliseconds body = std::chrono::seconds(60);   // for a whole body
+  std::chrono::milliseconds write = std::chrono::seconds(30);  // without the peer taking anything
 };
 
 class HttpConnection {
  public:
-  // Takes `fd`. `stopping` is looked at whenever wake() was called; true ends all waits for requests.
-  HttpConnection(int fd, const HttpLimits& limits, const HttpTimeouts& timeouts, const std::atomic<bool>& stopping);
+  // Takes `fd`. `stopping` is looked at whenever wake() was called; true ends all waits for
+  // requests.
+  HttpConnection(int fd, const HttpLimits& limits, const HttpTimeouts& timeouts,
+                 const std::atomic<bool>& stopping);
   ~HttpConnection();
   HttpConnection(const HttpConnection&) = delete;
   HttpConnection& operator=(const HttpConnection&) = delete;
 
-  // 0: one was read; -1: the peer left, was idle too long, or the server stops; else the status that refuses
-  // it, after which the connection cannot be used for another request.
+  // 0: one was read; -1: the peer left, was idle too long, or the server stops; else the status
+  // that refuses it, after which the connection cannot be used for another request.
   int read_head(HttpHead& head);
   int read_body(const HttpHead& head, std::string& body);
   // Bytes of a further request have arrived already.

@@ -1,5 +1,5 @@
-// The endpoint of Streamable HTTP: what happens to one request once its head has been read. Stateless and
-// thread-safe; each connection's thread calls serve(). Private to mcp.
+// The endpoint of Streamable HTTP: what happens to one request once its head has been read.
+// Stateless and thread-safe; each connection's thread calls serve(). Private to mcp.
 #pragma once
 
 #include "mcp/http_exchange.h"
@@ -11,7 +11,8 @@ class HttpEndpoint {
  public:
   HttpEndpoint(Server& server, const HttpOptions& options, HttpGuard guard);
 
-  // Reads the body if there is one to read, and answers. True: the connection is fit for another request.
+  // Reads the body if there is one to read, and answers. True: the connection is fit for another
+  // request.
   bool serve(HttpConnection& connection, const HttpHead& head) const;
   // The answer to a request that could not be read: closes.
   static void refuse(HttpConnection& connection, int status, std::string_view why = {});

@@ -15,20 +15,26 @@ constexpr size_t kMaxPendingNotifications = 1 << 20;
 }  // namespace
 
 HttpExchange::HttpExchange(HttpConnection& connection, ExchangeOptions options)
-    : connection_(connection), options_(options), wake_when_done_(!options.keep_alive || connection.has_input()) {}
+    : connection_(connection),
+      options_(options),
+      wake_when_done_(!options.keep_alive || connection.has_input()) {}
 
-// mcp-spec 1.2. Before the era is settled an error means that the body cannot be accepted as a request.
+// mcp-spec 1.2. Before the era is settled an error means that the body cannot be accepted as a
+// request.
 int HttpExchange::status_of(std::optional<ErrorCode> code) const {
   if (!code) return 200;
   if (!modern_) return 400;
   if (!*modern_) return 200;
   switch (*code) {
-    case ErrorCode::method_not_found: return 404;
+    case ErrorCode::method_not_found:
+      return 404;
     case ErrorCode::invalid_request:
     case ErrorCode::header_mismatch:
     case ErrorCode::missing_client_capability:
-    case ErrorCode::unsupported_protocol_version: return 400;
-    default: return 200;
+    case ErrorCode::unsupported_protocol_version:
+      return 400;
+    default:
+      return 200;
   }
 }
 
@@ -41,7 +47,8 @@ void HttpExchange::send(std::string_view head, std::string_view body) {
     (pending_ += head) += body;
     return;
   }
-  iovec parts[2] = {{const_cast<char*>(head.data()), head.size()}, {const_cast<char*>(body.data()), body.size()}};
+  iovec parts[2] = {{const_cast<char*>(head.data()), head.size()},
+                    {const_cast<char*>(body.data()), body.size()}};
   msghdr message = {};
   message.msg_iov = parts;
   message.msg_iovlen = 2;
@@ -61,11 +68,14 @@ void HttpExchange::send(std::string_view head, std::string_view body) {
 
 void HttpExchange::flush() {
   while (!pending_.empty() && !broken_) {
-    const ssize_t n = ::send(connection_.fd(), pending_.data(), pending_.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t n =
+        ::send(connection_.fd(), pending_.data(), pending_.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
-    if (n < 0) broken_ = true;
-    else pending_.erase(0, static_cast<size_t>(n)), last_write_ = Clock::now();
+    if (n < 0)
+      broken_ = true;
+    else
+      pending_.erase(0, static_cast<size_t>(n)), last_write_ = Clock::now();
   }
 }
 
@@ -101,7 +111,8 @@ void HttpExchange::respond(std::string message, std::optional<ErrorCode> code) {
   if (streaming_ || !options_.accepts.json) {
     send_event(message, true, status_of(code));
   } else {
-    send(response_head(status_of(code), "application/json", message.size(), options_.keep_alive), message);
+    send(response_head(status_of(code), "application/json", message.size(), options_.keep_alive),
+         message);
   }
   if (wake_when_done_ && attached_) wake();
 }
@@ -141,7 +152,8 @@ bool HttpExchange::wait(const std::function<void()>& cancel) {
     flush();
     if (broken_) break;
     if (done_ && pending_.empty()) return leave(options_.keep_alive && !peer_gone);
-    // In 2026-07-28 a client that closes has cancelled; before, its call runs on (mcp-spec, pitfall 5).
+    // In 2026-07-28 a client that closes has cancelled; before, its call runs on (mcp-spec, pitfall
+    // 5).
     if (peer_gone && modern_.value_or(true)) break;
     const auto now = Clock::now();
     if (connection_.stopping() && !stop_at) stop_at = now + options_.drain;
@@ -152,7 +164,8 @@ bool HttpExchange::wait(const std::function<void()>& cancel) {
     if (stop_at) deadline = std::min(deadline, *stop_at);
     const short writes = pending_.empty() ? 0 : POLLOUT;
     const short reads = static_cast<short>(POLLRDHUP | (input_waits || done_ ? 0 : POLLIN));
-    pollfd fds[2] = {{connection_.fd(), static_cast<short>(writes | reads), 0}, {connection_.wake_fd(), POLLIN, 0}};
+    pollfd fds[2] = {{connection_.fd(), static_cast<short>(writes | reads), 0},
+                     {connection_.wake_fd(), POLLIN, 0}};
     if (peer_gone) fds[0].events = writes;
     if (peer_gone && !writes) fds[0].fd = -1;
     lock.unlock();

@@ -1,11 +1,12 @@
 // HttpExchange: the answer to one POST. A ReplySink that decides late what the response is:
 //
 //   respond() first ──────────────▶ application/json with the status that the outcome has
-//   notify() first, or 5 s passed ─▶ text/event-stream: notifications, ":" comments, then the response
+//   notify() first, or 5 s passed ─▶ text/event-stream: notifications, ":" comments, then the
+//   response
 //
-// Whoever answers (a pool thread, a forwarder) writes to the socket itself as far as the socket takes it; the
-// rest, and all waiting, is the connection thread's, in wait(). Thread-safe; kept alive by the calls that hold
-// it, and writes nothing after wait() has returned.
+// Whoever answers (a pool thread, a forwarder) writes to the socket itself as far as the socket
+// takes it; the rest, and all waiting, is the connection thread's, in wait(). Thread-safe; kept
+// alive by the calls that hold it, and writes nothing after wait() has returned.
 #pragma once
 
 #include <functional>
@@ -20,11 +21,12 @@ namespace gpumcp::mcp {
 
 struct ExchangeOptions {
   Accepts accepts;
-  bool keep_alive = true;   // the connection, after the response
-  bool chunked = true;      // false for HTTP/1.0
+  bool keep_alive = true;  // the connection, after the response
+  bool chunked = true;     // false for HTTP/1.0
   std::chrono::milliseconds stream_after = std::chrono::seconds(5);
   std::chrono::milliseconds comment_every = std::chrono::seconds(15);
-  std::chrono::milliseconds drain = std::chrono::milliseconds(800);  // for an answer, once the server stops
+  std::chrono::milliseconds drain =
+      std::chrono::milliseconds(800);  // for an answer, once the server stops
 };
 
 class HttpExchange final : public ReplySink {
@@ -36,8 +38,9 @@ class HttpExchange final : public ReplySink {
   void dropped() override;
   void settled(bool modern) override;
 
-  // The connection's thread: until the response is out or cannot be delivered. `cancel` is called when a modern
-  // client has left (which cancels its request), or the server stops. True: the connection is fit for more.
+  // The connection's thread: until the response is out or cannot be delivered. `cancel` is called
+  // when a modern client has left (which cancels its request), or the server stops. True: the
+  // connection is fit for more.
   bool wait(const std::function<void()>& cancel);
 
  private:
@@ -55,7 +58,8 @@ class HttpExchange final : public ReplySink {
   const ExchangeOptions options_;
   const Clock::time_point began_ = Clock::now();
   std::mutex mutex_;  // guards what follows
-  bool attached_ = true, streaming_ = false, done_ = false, broken_ = false, wake_when_done_ = false;
+  bool attached_ = true, streaming_ = false, done_ = false, broken_ = false,
+       wake_when_done_ = false;
   std::optional<bool> modern_;  // once settled
   std::string pending_;         // what the socket did not take yet
   Clock::time_point last_write_ = began_;

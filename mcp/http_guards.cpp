@@ -15,7 +15,8 @@ constexpr std::string_view kSentinelHead = "=?base64?", kSentinelTail = "?=";
 std::optional<uint16_t> parse_port(std::string_view text) {
   unsigned value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size() || value > 65535) return std::nullopt;
+  if (text.empty() || error != std::errc() || end != text.data() + text.size() || value > 65535)
+    return std::nullopt;
   return static_cast<uint16_t>(value);
 }
 
@@ -63,9 +64,11 @@ std::optional<Authority> parse_authority(std::string_view text) {
     const size_t colon = text.find(':');
     out.host = lower_ascii(text.substr(0, colon));
     rest = colon == text.npos ? std::string_view() : text.substr(colon);
-    const bool good = !out.host.empty() && std::all_of(out.host.begin(), out.host.end(), [](char c) {
-      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
-    });
+    const bool good =
+        !out.host.empty() && std::all_of(out.host.begin(), out.host.end(), [](char c) {
+          return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
+                 c == '_';
+        });
     if (!good) return std::nullopt;
   }
   if (rest.empty()) return out;
@@ -105,7 +108,9 @@ bool is_loopback_host(std::string_view host) {
   return inet_pton(AF_INET6, text.c_str(), &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
-bool is_wildcard_address(std::string_view host) { return host.empty() || host == "0.0.0.0" || host == "::"; }
+bool is_wildcard_address(std::string_view host) {
+  return host.empty() || host == "0.0.0.0" || host == "::";
+}
 
 bool HttpGuard::host_allowed(const Authority& host) const {
   if (is_loopback_host(host.host) || host.host == lower_ascii(bound_host)) return true;
@@ -142,7 +147,8 @@ bool equal_in_constant_time(std::string_view a, std::string_view b) {
 bool HttpGuard::token_accepted(std::string_view authorization) const {
   if (token.empty()) return true;
   const size_t space = authorization.find(' ');
-  if (space == authorization.npos || lower_ascii(authorization.substr(0, space)) != "bearer") return false;
+  if (space == authorization.npos || lower_ascii(authorization.substr(0, space)) != "bearer")
+    return false;
   return equal_in_constant_time(trim_ows(authorization.substr(space)), token);
 }
 
@@ -168,16 +174,17 @@ std::string media_type(std::string_view content_type) {
 }
 
 std::string encode_header_value(std::string_view text) {
-  const bool plain = std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f; }) &&
-                     !text.starts_with(' ') && !text.ends_with(' ') &&
-                     !(text.starts_with(kSentinelHead) && text.ends_with(kSentinelTail));
+  const bool plain =
+      std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f; }) &&
+      !text.starts_with(' ') && !text.ends_with(' ') &&
+      !(text.starts_with(kSentinelHead) && text.ends_with(kSentinelTail));
   if (plain) return std::string(text);
   return std::string(kSentinelHead) + base64_encode(text) + std::string(kSentinelTail);
 }
 
 std::optional<std::string> decode_header_value(std::string_view value) {
-  if (value.size() < kSentinelHead.size() + kSentinelTail.size() || !value.starts_with(kSentinelHead) ||
-      !value.ends_with(kSentinelTail))
+  if (value.size() < kSentinelHead.size() + kSentinelTail.size() ||
+      !value.starts_with(kSentinelHead) || !value.ends_with(kSentinelTail))
     return std::string(value);
   value.remove_prefix(kSentinelHead.size());
   value.remove_suffix(kSentinelTail.size());

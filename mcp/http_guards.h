@@ -1,9 +1,10 @@
-// What an HTTP request must pass before anything of it is parsed further: the Host it names, the Origin it
-// comes from, its token; and the small grammars of the headers that MCP uses. Pure functions and immutable
-// values, thread-safe.
+// What an HTTP request must pass before anything of it is parsed further: the Host it names, the
+// Origin it comes from, its token; and the small grammars of the headers that MCP uses. Pure
+// functions and immutable values, thread-safe.
 //
-// Why: a page in the user's browser can reach a server on loopback. Under DNS rebinding it comes with the
-// attacker's name in Host, otherwise with a foreign Origin; both are refused by exact comparison.
+// Why: a page in the user's browser can reach a server on loopback. Under DNS rebinding it comes
+// with the attacker's name in Host, otherwise with a foreign Origin; both are refused by exact
+// comparison.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,8 @@ struct Authority {
   bool operator==(const Authority&) const = default;
 };
 
-// `host`, `host:port`, `[v6]`, `[v6]:port`. nullopt for anything else: user info, a bad port, bad characters.
+// `host`, `host:port`, `[v6]`, `[v6]:port`. nullopt for anything else: user info, a bad port, bad
+// characters.
 std::optional<Authority> parse_authority(std::string_view text);
 
 struct Origin {

@@ -1,13 +1,13 @@
-// Built on cpp-httplib's Server for what it does well and in all its versions alike: resolving, binding, the
-// accept loop and the task queue. The connection itself is ours, through its one extension point
-// process_and_close_socket(): httplib's reads an over-long body to its end, leaves the body of a refused request
-// to be parsed as the next one, limits no header count, polls idle connections every 10 ms with select(), and
-// hides the socket whose hang-up cancels a call. docs/rough_edges.md has the list.
+// Built on cpp-httplib's Server for what it does well and in all its versions alike: resolving,
+// binding, the accept loop and the task queue. The connection itself is ours, through its one
+// extension point process_and_close_socket(): httplib's reads an over-long body to its end, leaves
+// the body of a refused request to be parsed as the next one, limits no header count, polls idle
+// connections every 10 ms with select(), and hides the socket whose hang-up cancels a call.
 #include "mcp/http_server.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <httplib.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 
@@ -27,10 +27,12 @@ thread_local bool overloaded = false;
 // A thread for each connection, as long as it lives; no queue behind them.
 class ConnectionQueue final : public httplib::TaskQueue {
  public:
-  using Enqueued = decltype(std::declval<httplib::TaskQueue&>().enqueue(nullptr));  // void before 0.14
+  using Enqueued =
+      decltype(std::declval<httplib::TaskQueue&>().enqueue(nullptr));  // void before 0.14
 
   explicit ConnectionQueue(size_t max_threads)
-      : pool_(std::make_unique<ThreadPool>(ThreadPoolOptions{.max_threads = max_threads, .max_queued = 0})) {}
+      : pool_(std::make_unique<ThreadPool>(
+            ThreadPoolOptions{.max_threads = max_threads, .max_queued = 0})) {}
 
   Enqueued enqueue(std::function<void()> task) override {
     if (!pool_->submit(task)) {
@@ -71,14 +73,14 @@ class HttpServer::Impl final : public httplib::Server {
     if (options_.port < 0 || options_.port > 65535)
       return fail(ErrorCode::io_error, fmt::format("port {} is not in 0 to 65535", options_.port));
     if (!is_loopback_host(options_.host) && options_.token.empty())
-      return fail(ErrorCode::io_error,
-                  fmt::format("listening on {} would let the network in: give a token with --token-file FILE, or listen "
-                              "on 127.0.0.1",
-                              options_.host));
+      return fail(ErrorCode::io_error, fmt::format("listening on {} would let the network in: give "
+                                                   "a token with --token-file FILE, or listen "
+                                                   "on 127.0.0.1",
+                                                   options_.host));
     int listener = -1;
     set_socket_options([&](socket_t fd) {
-      // Not SO_REUSEPORT, which is httplib's default and lets a second server take half of the connections.
-      // SO_REUSEADDR only lets a restart pass connections that are still closing.
+      // Not SO_REUSEPORT, which is httplib's default and lets a second server take half of the
+      // connections. SO_REUSEADDR only lets a restart pass connections that are still closing.
       const int on = 1;
       setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
       fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -94,8 +96,9 @@ class HttpServer::Impl final : public httplib::Server {
     set_socket_options([](socket_t) {});
     if (port_ <= 0)
       return fail(ErrorCode::io_error,
-                  fmt::format("cannot listen on {}:{}: {}; take another port, or 0 for a free one", options_.host,
-                              options_.port, error ? std::strerror(error) : "the host is not known"));
+                  fmt::format("cannot listen on {}:{}: {}; take another port, or 0 for a free one",
+                              options_.host, options_.port,
+                              error ? std::strerror(error) : "the host is not known"));
     ::listen(listener, 1024);  // httplib's backlog of 5 makes clients wait a second for the sixth
     endpoint_.emplace(server_, options_,
                       HttpGuard{options_.host, static_cast<uint16_t>(port_), options_.allowed_hosts,
@@ -112,7 +115,8 @@ class HttpServer::Impl final : public httplib::Server {
     });
     if (!stopping_) {
       listen_after_bind();
-      svr_sock_ = INVALID_SOCKET;  // httplib has closed it when accept() failed, and keeps the number
+      svr_sock_ =
+          INVALID_SOCKET;  // httplib has closed it when accept() failed, and keeps the number
     }
     stop_all();
     watch.join();
@@ -129,7 +133,9 @@ class HttpServer::Impl final : public httplib::Server {
   }
 
   int bound_port() const { return port_; }
-  std::string url() const { return fmt::format("http://{}:{}{}", host_in_url(options_.host), port_, options_.path); }
+  std::string url() const {
+    return fmt::format("http://{}:{}{}", host_in_url(options_.host), port_, options_.path);
+  }
   size_t connections() const {
     std::scoped_lock lock(mutex_);
     return connections_.size();
@@ -140,9 +146,11 @@ class HttpServer::Impl final : public httplib::Server {
     HttpConnection connection(fd, limits_, options_.timeouts, stopping_);
     if (overloaded || connection.wake_fd() < 0) {
       const std::string body = "too many connections\n";
-      const bool sent = connection.write(response_head(503, "text/plain", body.size(), false, {{"Retry-After", "1"}}), body);
+      const bool sent = connection.write(
+          response_head(503, "text/plain", body.size(), false, {{"Retry-After", "1"}}), body);
       ::shutdown(fd, SHUT_WR);
-      char request[4096];  // what came already is read, or closing would reset the connection before 503 is seen
+      char request[4096];  // what came already is read, or closing would reset the connection
+                           // before 503 is seen
       [[maybe_unused]] auto n = ::recv(fd, request, sizeof request, MSG_DONTWAIT);
       return sent;
     }

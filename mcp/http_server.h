@@ -1,12 +1,14 @@
-// HttpServer: Streamable HTTP for a Server, both eras on one endpoint (spec: basic/transports, streamable-http).
+// HttpServer: Streamable HTTP for a Server, both eras on one endpoint (spec: basic/transports,
+// streamable-http).
 //
 //   POST /mcp     one message in, JSON or an event stream out (mcp/http_exchange.h)
 //   GET /healthz  "ok"; GET /readyz; GET of what options.get adds; everything else is refused
 //
 // Host, Origin and token are checked before a body is read. Each connection has a thread, at most
-// max_connections of them, so open streams never keep others waiting. Without sessions so far: `initialize` is
-// answered statelessly. listen() and its failures come first, then serve() on a thread of the caller's choice;
-// stop() from any thread, or the Server's stop(), ends it. The Server must outlive it.
+// max_connections of them, so open streams never keep others waiting. Without sessions so far:
+// `initialize` is answered statelessly. listen() and its failures come first, then serve() on a
+// thread of the caller's choice; stop() from any thread, or the Server's stop(), ends it. The
+// Server must outlive it.
 #pragma once
 
 #include <functional>
@@ -38,14 +40,16 @@ struct HttpOptions {
   size_t max_connections = 2000;                  // more are answered 503
   size_t max_head_bytes = 32 << 10;
   size_t max_headers = 100;
-  size_t max_batch = 64;                          // messages in a 2025-03-26 batch
+  size_t max_batch = 64;  // messages in a 2025-03-26 batch
   HttpTimeouts timeouts = {};
   // affect streaming
-  std::chrono::milliseconds stream_after = std::chrono::seconds(5);  // of silence: hosts wait 60 s for a head
+  std::chrono::milliseconds stream_after =
+      std::chrono::seconds(5);  // of silence: hosts wait 60 s for a head
   std::chrono::milliseconds comment_every = std::chrono::seconds(15);
   // GET /readyz: 200 unless the object says "ready": false, then 503. Empty: always ready.
   std::function<Json()> ready = {};
-  // Further GET paths. One that ends in '/' serves everything below it. The token is checked, unless `open`.
+  // Further GET paths. One that ends in '/' serves everything below it. The token is checked,
+  // unless `open`.
   struct Get {
     std::string path;
     HttpHandler handler;

@@ -38,13 +38,15 @@ bool lists(std::string_view value, std::string_view option) {
 int parse_request_line(std::string_view line, HttpHead& out) {
   const size_t first = line.find(' '), last = line.rfind(' ');
   if (first == line.npos || first == last) return 400;
-  const std::string_view target = line.substr(first + 1, last - first - 1), version = line.substr(last + 1);
+  const std::string_view target = line.substr(first + 1, last - first - 1),
+                         version = line.substr(last + 1);
   if (version.size() != 8 || !version.starts_with("HTTP/")) return 400;
   if (!version.starts_with("HTTP/1.") || version[7] < '0' || version[7] > '9') return 505;
   out.minor_version = version[7] == '0' ? 0 : 1;
   out.method = line.substr(0, first);
   if (!is_token(out.method)) return 400;
-  const bool visible = std::all_of(target.begin(), target.end(), [](char c) { return c > 0x20 && c < 0x7f; });
+  const bool visible =
+      std::all_of(target.begin(), target.end(), [](char c) { return c > 0x20 && c < 0x7f; });
   if (!target.starts_with('/') || !visible) return 400;
   const size_t mark = target.find('?');
   out.path = target.substr(0, mark);
@@ -52,7 +54,8 @@ int parse_request_line(std::string_view line, HttpHead& out) {
   return 0;
 }
 
-// Whether a body follows, and how long it is. Both forms at once are how requests are smuggled: refused.
+// Whether a body follows, and how long it is. Both forms at once are how requests are smuggled:
+// refused.
 int settle_body(const HttpLimits& limits, HttpHead& out) {
   const auto length = out.find("content-length"), coding = out.find("transfer-encoding");
   if (coding) {
@@ -62,9 +65,11 @@ int settle_body(const HttpLimits& limits, HttpHead& out) {
     return 0;
   }
   if (!length) return 0;
-  const bool digits = !length->empty() && length->size() <= 18 &&
-                      std::all_of(length->begin(), length->end(), [](char c) { return c >= '0' && c <= '9'; });
-  if (!digits) return length->find_first_not_of("0123456789") == length->npos && !length->empty() ? 413 : 400;
+  const bool digits =
+      !length->empty() && length->size() <= 18 &&
+      std::all_of(length->begin(), length->end(), [](char c) { return c >= '0' && c <= '9'; });
+  if (!digits)
+    return length->find_first_not_of("0123456789") == length->npos && !length->empty() ? 413 : 400;
   std::from_chars(length->data(), length->data() + length->size(), out.content_length);
   return out.content_length > limits.body_bytes ? 413 : 0;
 }
@@ -75,8 +80,10 @@ std::optional<std::string> HttpHead::find(std::string_view name) const {
   std::optional<std::string> out;
   for (auto& [key, value] : headers) {
     if (key != name) continue;
-    if (out) (*out += ", ") += value;
-    else out = value;
+    if (out)
+      (*out += ", ") += value;
+    else
+      out = value;
   }
   return out;
 }
@@ -103,7 +110,9 @@ int parse_head(std::string_view text, const HttpLimits& limits, HttpHead& out) {
       continue;
     }
     const size_t colon = line.find(':');
-    if (colon == line.npos || !is_token(line.substr(0, colon)) || !is_field_value(line.substr(colon + 1))) return 400;
+    if (colon == line.npos || !is_token(line.substr(0, colon)) ||
+        !is_field_value(line.substr(colon + 1)))
+      return 400;
     if (out.headers.size() == limits.headers) return 431;
     out.headers.emplace_back(lower_ascii(line.substr(0, colon)), trim_ows(line.substr(colon + 1)));
   }
@@ -111,8 +120,10 @@ int parse_head(std::string_view text, const HttpLimits& limits, HttpHead& out) {
   for (auto& header : out.headers) hosts += header.first == "host";
   if (hosts > 1 || (hosts == 0 && out.minor_version == 1)) return 400;
   const std::string connection = out.value("connection");
-  out.keep_alive = out.minor_version == 1 ? !lists(connection, "close") : lists(connection, "keep-alive");
-  out.expects_continue = out.minor_version == 1 && lower_ascii(out.value("expect")) == "100-continue";
+  out.keep_alive =
+      out.minor_version == 1 ? !lists(connection, "close") : lists(connection, "keep-alive");
+  out.expects_continue =
+      out.minor_version == 1 && lower_ascii(out.value("expect")) == "100-continue";
   return settle_body(limits, out);
 }
 
@@ -120,8 +131,10 @@ ChunkedDecoder::State ChunkedDecoder::end_line(std::string_view line) {
   switch (step_) {
     case Step::size: {
       const std::string_view digits = trim_ows(line.substr(0, line.find(';')));
-      const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), left_, 16);
-      if (digits.empty() || error != std::errc() || end != digits.data() + digits.size()) return State::malformed;
+      const auto [end, error] =
+          std::from_chars(digits.data(), digits.data() + digits.size(), left_, 16);
+      if (digits.empty() || error != std::errc() || end != digits.data() + digits.size())
+        return State::malformed;
       if (left_ > max_bytes_ - total_) return State::too_large;
       step_ = left_ ? Step::data : Step::trailer;
       return State::more;
@@ -130,7 +143,8 @@ ChunkedDecoder::State ChunkedDecoder::end_line(std::string_view line) {
       if (!line.empty()) return State::malformed;
       step_ = Step::size;
       return State::more;
-    default: return line.empty() ? State::done : State::more;
+    default:
+      return line.empty() ? State::done : State::more;
   }
 }
 
@@ -164,28 +178,45 @@ ChunkedDecoder::State ChunkedDecoder::feed(std::string_view& in, std::string& ou
 
 std::string_view status_text(int status) {
   switch (status) {
-    case 200: return "OK";
-    case 202: return "Accepted";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 406: return "Not Acceptable";
-    case 408: return "Request Timeout";
-    case 413: return "Content Too Large";
-    case 415: return "Unsupported Media Type";
-    case 431: return "Request Header Fields Too Large";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 503: return "Service Unavailable";
-    case 505: return "HTTP Version Not Supported";
-    default: return "Status";
+    case 200:
+      return "OK";
+    case 202:
+      return "Accepted";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 406:
+      return "Not Acceptable";
+    case 408:
+      return "Request Timeout";
+    case 413:
+      return "Content Too Large";
+    case 415:
+      return "Unsupported Media Type";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 500:
+      return "Internal Server Error";
+    case 501:
+      return "Not Implemented";
+    case 503:
+      return "Service Unavailable";
+    case 505:
+      return "HTTP Version Not Supported";
+    default:
+      return "Status";
   }
 }
 
-std::string response_head(int status, std::string_view content_type, std::optional<size_t> length, bool keep_alive,
-                          const HttpHeaders& headers) {
+std::string response_head(int status, std::string_view content_type, std::optional<size_t> length,
+                          bool keep_alive, const HttpHeaders& headers) {
   std::string out;
   out.reserve(160);
   fmt::format_to(std::back_inserter(out), "HTTP/1.1 {} {}\r\n", status, status_text(status));
@@ -197,6 +228,8 @@ std::string response_head(int status, std::string_view content_type, std::option
   return out;
 }
 
-std::string chunk(std::string_view data) { return fmt::format("{:x}\r\n{}\r\n", data.size(), data); }
+std::string chunk(std::string_view data) {
+  return fmt::format("{:x}\r\n{}\r\n", data.size(), data);
+}
 
 }  // namespace gpumcp::mcp

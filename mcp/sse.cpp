@@ -4,7 +4,8 @@
 
 namespace gpumcp::mcp {
 
-Result<void> SseParser::feed(std::string_view bytes, const std::function<void(const SseEvent&)>& on_event) {
+Result<void> SseParser::feed(std::string_view bytes,
+                             const std::function<void(const SseEvent&)>& on_event) {
   while (!bytes.empty()) {
     if (std::exchange(after_cr_, false) && bytes.front() == '\n') {
       bytes.remove_prefix(1);

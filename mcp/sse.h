@@ -1,5 +1,6 @@
-// Server-sent events, read incrementally (WHATWG HTML, "9.2 Server-sent events"). Fed any split of the bytes;
-// knows CR, LF and CRLF, comments, several data lines, and bounds what it holds. Used by one thread at a time.
+// Server-sent events, read incrementally (WHATWG HTML, "9.2 Server-sent events"). Fed any split of
+// the bytes; knows CR, LF and CRLF, comments, several data lines, and bounds what it holds. Used by
+// one thread at a time.
 #pragma once
 
 #include <functional>
@@ -19,8 +20,8 @@ struct SseEvent {
 class SseParser {
  public:
   explicit SseParser(size_t max_event_bytes) : max_event_bytes_(max_event_bytes) {}
-  // Calls `on_event` for each event that is complete. Error invalid_request: an event is longer than the limit;
-  // the parser is then of no more use.
+  // Calls `on_event` for each event that is complete. Error invalid_request: an event is longer
+  // than the limit; the parser is then of no more use.
   Result<void> feed(std::string_view bytes, const std::function<void(const SseEvent&)>& on_event);
 
  private:
@@ -30,8 +31,8 @@ class SseParser {
   std::string line_;
   SseEvent event_;
   bool has_data_ = false;
-  bool after_cr_ = false;    // an LF that follows belongs to the CR
-  bool at_start_ = true;     // a byte order mark may come
+  bool after_cr_ = false;  // an LF that follows belongs to the CR
+  bool at_start_ = true;   // a byte order mark may come
 };
 
 }  // namespace gpumcp::mcp

@@ -13,7 +13,8 @@ using namespace gpumcp::mcp;
 using namespace gpumcp::mcp::test;
 
 namespace {
-Result<std::unique_ptr<Client>> connect(const std::string& url, Era era = Era::automatic, HttpClientOptions options = {}) {
+Result<std::unique_ptr<Client>> connect(const std::string& url, Era era = Era::automatic,
+                                        HttpClientOptions options = {}) {
   auto transport = make_http_transport(url, std::move(options));
   REQUIRE(transport);
   return Client::connect(std::move(*transport), {.era = era});
@@ -43,8 +44,9 @@ TEST_CASE("progress reaches the caller before the result") {
   auto client = connect(f.http().url());
   REQUIRE(client);
   std::vector<double> seen;
-  auto result = (*client)->call_tool("steps", Json::object(),
-                                     {.on_progress = [&](const Json& p) { seen.push_back(p["progress"].get<double>()); }});
+  auto result = (*client)->call_tool("steps", Json::object(), {.on_progress = [&](const Json& p) {
+                                       seen.push_back(p["progress"].get<double>());
+                                     }});
   REQUIRE(result);
   CHECK(seen == std::vector<double>{1, 2});
 }
@@ -88,7 +90,8 @@ TEST_CASE("destroying a client ends its calls") {
   Fixture f;
   auto client = connect(f.http().url());
   REQUIRE(client);
-  (*client)->request_async("tools/call", R"("name":"hold","arguments":{})", {.on_result = [](auto) {}});
+  (*client)->request_async("tools/call", R"("name":"hold","arguments":{})",
+                           {.on_result = [](auto) {}});
   REQUIRE(f.entered.wait());
   client->reset();
   CHECK(f.cancelled.wait());
@@ -116,6 +119,7 @@ TEST_CASE("a server that is not there is an error with its address") {
 }
 
 TEST_CASE("what is no URL is refused") {
-  for (const char* url : {"", "localhost:80", "ftp://a/mcp", "http://", "http://a:b/", "http://u@a/"})
+  for (const char* url :
+       {"", "localhost:80", "ftp://a/mcp", "http://", "http://a:b/", "http://u@a/"})
     CHECK_FALSE(make_http_transport(url));
 }

@@ -17,10 +17,15 @@ namespace {
 Json request(int id, const std::string& method, Json params = Json::object()) {
   return {{"jsonrpc", "2.0"}, {"id", id}, {"method", method}, {"params", std::move(params)}};
 }
-Json modern_request(int id, const std::string& method) { return request(id, method, {{"_meta", meta_of()}}); }
-double sum_of(const Reply& reply) { return reply.json()["result"]["structuredContent"]["result"].get<double>(); }
+Json modern_request(int id, const std::string& method) {
+  return request(id, method, {{"_meta", meta_of()}});
+}
+double sum_of(const Reply& reply) {
+  return reply.json()["result"]["structuredContent"]["result"].get<double>();
+}
 int code_of(const Reply& reply) { return reply.json()["error"]["code"].get<int>(); }
-std::string plain(const std::string& method, const std::string& path, const std::string& headers = "Host: localhost\r\n") {
+std::string plain(const std::string& method, const std::string& path,
+                  const std::string& headers = "Host: localhost\r\n") {
   return method + " " + path + " HTTP/1.1\r\n" + headers + "\r\n";
 }
 }  // namespace
@@ -45,7 +50,9 @@ TEST_CASE("both eras call on one connection, in plain JSON") {
 
 TEST_CASE("initialize is answered without a session, also where the version header is absent") {
   Fixture f;
-  Json params = {{"protocolVersion", "2025-06-18"}, {"capabilities", Json::object()}, {"clientInfo", {{"name", "t"}, {"version", "1"}}}};
+  Json params = {{"protocolVersion", "2025-06-18"},
+                 {"capabilities", Json::object()},
+                 {"clientInfo", {{"name", "t"}, {"version", "1"}}}};
   Reply reply = f.ask(legacy(request(1, "initialize", params), ""));
   CHECK(reply.status == 200);
   CHECK(reply.json()["result"]["protocolVersion"] == "2025-06-18");
@@ -57,8 +64,9 @@ TEST_CASE("initialize is answered without a session, also where the version head
 
 TEST_CASE("notifications and posted responses are accepted without a body") {
   Fixture f;
-  for (const char* body : {R"({"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":5}})",
-                           R"({"jsonrpc":"2.0","id":5,"result":{}})"}) {
+  for (const char* body :
+       {R"({"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":5}})",
+        R"({"jsonrpc":"2.0","id":5,"result":{}})"}) {
     Wire wire(f.port());
     wire.send(post(body));
     Reply reply = wire.read();
@@ -67,7 +75,8 @@ TEST_CASE("notifications and posted responses are accepted without a body") {
     wire.send(legacy(request(1, "ping")));
     CHECK(wire.read().status == 200);
   }
-  CHECK(f.ask(post(R"({"jsonrpc":"2.0","method":"x"})", "MCP-Protocol-Version: 1999-01-01\r\n")).status == 400);
+  CHECK(f.ask(post(R"({"jsonrpc":"2.0","method":"x"})", "MCP-Protocol-Version: 1999-01-01\r\n"))
+            .status == 400);
 }
 
 TEST_CASE("errors have the status that their era asks for") {
@@ -85,14 +94,15 @@ TEST_CASE("errors have the status that their era asks for") {
   check(modern(modern_request(1, "no/such")), 404, -32601);
   check(modern(modern_request(1, "ping")), 404, -32601);
   check(legacy(request(1, "no/such")), 200, -32601);
-  check(modern(request(1, "tools/list")), 400, -32602);        // the header claims what _meta does not
+  check(modern(request(1, "tools/list")), 400, -32602);  // the header claims what _meta does not
   check(legacy(request(1, "server/discover")), 400, -32602);
   check(modern(modern_call(1, "no_such_tool")), 200, -32602);
   check(legacy(legacy_call(1, "no_such_tool")), 200, -32602);
   check(legacy(request(1, "ping"), "2020-01-01"), 400, -32600);
   Json future = modern_request(1, "tools/list");
   future["params"]["_meta"][std::string(kMetaProtocolVersion)] = "v9";
-  check(post(to_text(future), "MCP-Protocol-Version: v9\r\nMcp-Method: tools/list\r\n"), 400, -32022);
+  check(post(to_text(future), "MCP-Protocol-Version: v9\r\nMcp-Method: tools/list\r\n"), 400,
+        -32022);
 }
 
 TEST_CASE("a tool's failure is in band") {
@@ -114,13 +124,14 @@ TEST_CASE("headers that differ from the body are a mismatch") {
   };
   CHECK(ask("2026-07-28", "tools/call", "add").status == 200);
   CHECK(ask("2026-07-28", "tools/call", "=?base64?YWRk?=").status == 200);
-  for (auto [version, method, name] : std::vector<std::array<const char*, 3>>{{"", "tools/call", "add"},
-                                                                            {"2025-11-25", "tools/call", "add"},
-                                                                            {"2026-07-28", "", "add"},
-                                                                            {"2026-07-28", "tools/list", "add"},
-                                                                            {"2026-07-28", "tools/call", ""},
-                                                                            {"2026-07-28", "tools/call", "sub"},
-                                                                            {"2026-07-28", "tools/call", "=?base64?YWRk==?="}}) {
+  for (auto [version, method, name] :
+       std::vector<std::array<const char*, 3>>{{"", "tools/call", "add"},
+                                               {"2025-11-25", "tools/call", "add"},
+                                               {"2026-07-28", "", "add"},
+                                               {"2026-07-28", "tools/list", "add"},
+                                               {"2026-07-28", "tools/call", ""},
+                                               {"2026-07-28", "tools/call", "sub"},
+                                               {"2026-07-28", "tools/call", "=?base64?YWRk==?="}}) {
     Reply reply = ask(version, method, name);
     CHECK(reply.status == 400);
     CHECK(code_of(reply) == -32020);
@@ -129,8 +140,10 @@ TEST_CASE("headers that differ from the body are a mismatch") {
 
 TEST_CASE("a batch is answered as an array before 2025-06-18 only") {
   Fixture f;
-  Json batch = Json::array({request(1, "ping"), legacy_call(2, "add", {{"a", 1}, {"b", 2}}),
-                            {{"jsonrpc", "2.0"}, {"method", "notifications/initialized"}}, 7});
+  Json batch = Json::array({request(1, "ping"),
+                            legacy_call(2, "add", {{"a", 1}, {"b", 2}}),
+                            {{"jsonrpc", "2.0"}, {"method", "notifications/initialized"}},
+                            7});
   Reply reply = f.ask(legacy(batch, "2025-03-26"));
   CHECK(reply.status == 200);
   CHECK(reply.json().size() == 3);
@@ -155,7 +168,8 @@ TEST_CASE("methods and paths beyond the endpoint's are refused") {
     CHECK(reply.status == 405);
     CHECK(reply.headers["allow"] == "POST");
   }
-  for (const char* path : {"/", "/mcpx", "/mcp/", "/.well-known/oauth-protected-resource", "/.well-known/oauth-authorization-server/mcp"})
+  for (const char* path : {"/", "/mcpx", "/mcp/", "/.well-known/oauth-protected-resource",
+                           "/.well-known/oauth-authorization-server/mcp"})
     CHECK(f.ask(plain("GET", path)).status == 404);
   CHECK(f.ask(plain("GET", "/healthz")).body == "ok\n");
   CHECK(f.ask(plain("GET", "/readyz")).status == 200);
@@ -164,13 +178,16 @@ TEST_CASE("methods and paths beyond the endpoint's are refused") {
 
 TEST_CASE("readyz and further paths are the program's") {
   bool ready = false;
-  Fixture f({.token = "t",
-             .ready = [&] { return Json{{"ready", ready}}; },
-             .get = {{"/artifacts/", [](const HttpHead& head) { return HttpReply{.body = head.path}; }},
-                     {"/metrics", [](const HttpHead&) { return HttpReply{.body = "m"}; }, true}}});
+  Fixture f(
+      {.token = "t",
+       .ready = [&] { return Json{{"ready", ready}}; },
+       .get = {{"/artifacts/", [](const HttpHead& head) { return HttpReply{.body = head.path}; }},
+               {"/metrics", [](const HttpHead&) { return HttpReply{.body = "m"}; }, true}}});
   CHECK(f.ask(plain("GET", "/readyz")).status == 503);
   CHECK(f.ask(plain("GET", "/artifacts/7")).status == 401);
-  CHECK(f.ask(plain("GET", "/artifacts/7", "Host: localhost\r\nAuthorization: Bearer t\r\n")).body == "/artifacts/7");
+  CHECK(
+      f.ask(plain("GET", "/artifacts/7", "Host: localhost\r\nAuthorization: Bearer t\r\n")).body ==
+      "/artifacts/7");
   CHECK(f.ask(plain("GET", "/metrics")).body == "m");
 }
 
@@ -179,22 +196,28 @@ TEST_CASE("Host and Origin of others are refused, loopback with a port is not") 
   const std::string port = std::to_string(f.port());
   const std::string body = to_text(request(1, "ping"));
   auto ask = [&](const std::string& headers) {
-    return f.ask("POST /mcp HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
-                 "\r\n" + headers + "\r\n" + body);
+    return f.ask("POST /mcp HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: " +
+                 std::to_string(body.size()) + "\r\n" + headers + "\r\n" + body);
   };
-  for (const std::string& host : std::vector<std::string>{"localhost", "localhost:" + port, "127.0.0.1:" + port, "[::1]:" + port})
+  for (const std::string& host : std::vector<std::string>{"localhost", "localhost:" + port,
+                                                          "127.0.0.1:" + port, "[::1]:" + port})
     CHECK(ask("Host: " + host + "\r\n").status == 200);
-  for (const char* host : {"evil.example.com", "localhost.evil.com", "127.0.0.1.evil.com:80", "a b", ""})
+  for (const char* host :
+       {"evil.example.com", "localhost.evil.com", "127.0.0.1.evil.com:80", "a b", ""})
     CHECK(ask(std::string("Host: ") + host + "\r\n").status == 403);
   CHECK(ask("").status == 400);
-  auto origin = [&](const std::string& o) { return ask("Host: localhost:" + port + "\r\nOrigin: " + o + "\r\n"); };
-  for (const std::string& good : std::vector<std::string>{"http://localhost:" + port, "http://127.0.0.1:" + port}) {
+  auto origin = [&](const std::string& o) {
+    return ask("Host: localhost:" + port + "\r\nOrigin: " + o + "\r\n");
+  };
+  for (const std::string& good :
+       std::vector<std::string>{"http://localhost:" + port, "http://127.0.0.1:" + port}) {
     Reply reply = origin(good);
     CHECK(reply.status == 200);
     CHECK(reply.headers.count("access-control-allow-origin") == 0);
   }
-  const std::vector<std::string> bad_origins = {"http://evil.example.com", "http://localhost.evil.com:" + port,
-                                                "http://localhost:" + port + "1", "null", "https://localhost"};
+  const std::vector<std::string> bad_origins = {
+      "http://evil.example.com", "http://localhost.evil.com:" + port,
+      "http://localhost:" + port + "1", "null", "https://localhost"};
   for (const std::string& bad : bad_origins) CHECK(origin(bad).status == 403);
   CHECK(f.ask(plain("GET", "/healthz", "Host: evil.example.com\r\n")).status == 403);
 }
@@ -203,7 +226,9 @@ TEST_CASE("the body of a refused request is never taken for a request") {
   Fixture f;
   const std::string hidden = modern(modern_call(1, "hold"));
   Wire wire(f.port());
-  wire.send(fmt::format("POST /mcp HTTP/1.1\r\nHost: evil.example.com\r\nContent-Length: {}\r\n\r\n{}", hidden.size(), hidden));
+  wire.send(
+      fmt::format("POST /mcp HTTP/1.1\r\nHost: evil.example.com\r\nContent-Length: {}\r\n\r\n{}",
+                  hidden.size(), hidden));
   CHECK(wire.read().status == 403);
   CHECK(wire.read_head().status == 0);  // closed, nothing further was answered
   CHECK(f.server().calls_in_flight() == 0);
@@ -255,7 +280,10 @@ TEST_CASE("other content types, compressed bodies and narrow Accepts are refused
   Fixture f;
   const std::string body = to_text(request(1, "ping"));
   auto ask = [&](const std::string& headers) {
-    return f.ask(fmt::format("POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{}\r\n{}", body.size(), headers, body)).status;
+    return f
+        .ask(fmt::format("POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{}\r\n{}",
+                         body.size(), headers, body))
+        .status;
   };
   CHECK(ask("") == 415);
   CHECK(ask("Content-Type: text/plain\r\n") == 415);
@@ -268,21 +296,27 @@ TEST_CASE("other content types, compressed bodies and narrow Accepts are refused
 TEST_CASE("bodies beyond the limit are refused, before they are sent where their length is known") {
   Fixture f({}, {.max_message_bytes = 2000});
   Wire known(f.port());
-  known.send("POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2001\r\n\r\n");
+  known.send(
+      "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
+      "2001\r\n\r\n");
   CHECK(known.read().status == 413);
-  const std::string head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const std::string head =
+      "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+      "application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
   Wire chunked(f.port());
   chunked.send(head + "3e8\r\n" + std::string(1000, ' ') + "\r\n3e9\r\n");
   CHECK(chunked.read().status == 413);
   Wire small(f.port());
   const std::string body = to_text(request(1, "ping"));
-  small.send(head + fmt::format("{:x}\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n", 5, body.substr(0, 5), body.size() - 5, body.substr(5)));
+  small.send(head + fmt::format("{:x}\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n", 5, body.substr(0, 5),
+                                body.size() - 5, body.substr(5)));
   CHECK(small.read().status == 200);
 }
 
 TEST_CASE("heads beyond the limits are refused") {
   Fixture f({.max_head_bytes = 4096, .max_headers = 20});
-  CHECK(f.ask(plain("GET", "/healthz", "Host: localhost\r\nA: " + std::string(5000, 'a') + "\r\n")).status == 431);
+  CHECK(f.ask(plain("GET", "/healthz", "Host: localhost\r\nA: " + std::string(5000, 'a') + "\r\n"))
+            .status == 431);
   std::string many = "Host: localhost\r\n";
   for (int i = 0; i < 20; ++i) many += "A: b\r\n";
   CHECK(f.ask(plain("GET", "/healthz", many)).status == 431);
@@ -295,8 +329,11 @@ TEST_CASE("Expect: 100-continue is answered before the body comes") {
   Fixture f;
   const std::string body = to_text(request(1, "ping"));
   Wire wire(f.port());
-  wire.send(fmt::format("POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
-                        "Content-Length: {}\r\n\r\n", body.size()));
+  wire.send(
+      fmt::format("POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+                  "application/json\r\nExpect: 100-continue\r\n"
+                  "Content-Length: {}\r\n\r\n",
+                  body.size()));
   CHECK(wire.read_head().status == 100);
   wire.send(body);
   CHECK(wire.read().status == 200);
@@ -318,13 +355,16 @@ TEST_CASE("requests sent ahead on one connection are answered in order") {
 TEST_CASE("a request that comes byte by byte is a request") {
   Fixture f;
   Wire wire(f.port());
-  for (char c : modern(modern_call(1, "add", {{"a", 1}, {"b", 2}}))) wire.send(std::string_view(&c, 1));
+  for (char c : modern(modern_call(1, "add", {{"a", 1}, {"b", 2}})))
+    wire.send(std::string_view(&c, 1));
   CHECK(sum_of(wire.read()) == 3);
 }
 
 TEST_CASE("HTTP/1.0 and Connection: close end the connection after the answer") {
   Fixture f;
-  for (const char* text : {"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"}) {
+  for (const char* text :
+       {"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"}) {
     Wire wire(f.port());
     wire.send(text);
     CHECK(wire.read().body == "ok\n");
@@ -344,7 +384,8 @@ TEST_CASE("clients that use the same ids at once get their own answers") {
     threads.emplace_back([&, t] {
       Wire wire(f.port());
       for (int i = 0; i < 25; ++i) {
-        wire.send(t % 2 ? modern(modern_call(1, "add", {{"a", t}, {"b", i}})) : legacy(legacy_call(1, "add", {{"a", t}, {"b", i}})));
+        wire.send(t % 2 ? modern(modern_call(1, "add", {{"a", t}, {"b", i}}))
+                        : legacy(legacy_call(1, "add", {{"a", t}, {"b", i}})));
         if (sum_of(wire.read()) == t + i) ++right;
       }
     });

@@ -19,7 +19,8 @@ TEST_CASE("progress first makes the answer a stream, in both eras, and the conne
   Fixture f;
   Wire wire(f.port());
   for (bool modern_era : {true, false}) {
-    wire.send(modern_era ? modern(modern_call(1, "steps", Json::object(), kToken)) : legacy(legacy_call(1, "steps", Json::object(), kToken)));
+    wire.send(modern_era ? modern(modern_call(1, "steps", Json::object(), kToken))
+                         : legacy(legacy_call(1, "steps", Json::object(), kToken)));
     Reply head = wire.read_head();
     CHECK(head.status == 200);
     CHECK(head.headers["content-type"] == "text/event-stream");
@@ -40,8 +41,10 @@ TEST_CASE("a client that takes no streams gets plain JSON, one that takes nothin
   Fixture f;
   const std::string body = to_text(legacy_call(1, "steps", Json::object(), kToken));
   auto ask = [&](const std::string& accept) {
-    return f.ask(fmt::format("POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: {}\r\nContent-Length: {}\r\n\r\n{}",
-                             accept, body.size(), body));
+    return f.ask(
+        fmt::format("POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+                    "application/json\r\nAccept: {}\r\nContent-Length: {}\r\n\r\n{}",
+                    accept, body.size(), body));
   };
   CHECK(ask("application/json").json()["id"] == 1);
   CHECK(ask("text/event-stream").headers["content-type"] == "text/event-stream");
@@ -88,7 +91,8 @@ TEST_CASE("a legacy client that leaves does not cancel, and half-closed it gets 
   REQUIRE(f.entered.wait(2));
   gone.close();
   half.close_writing();
-  // A modern call that is cancelled by now shows that the server has had its chance to see the others leave.
+  // A modern call that is cancelled by now shows that the server has had its chance to see the
+  // others leave.
   Wire witness(f.port());
   witness.send(modern(modern_call(1, "hold")));
   REQUIRE(f.entered.wait(3));
@@ -123,7 +127,9 @@ TEST_CASE("slow clients are cut off and block nobody") {
     slow.back().send("POST /mcp HTTP/1.1\r\nHost: local");
   }
   Wire body(f.port());
-  body.send("POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{");
+  body.send(
+      "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
+      "100\r\n\r\n{");
   CHECK(f.ask(modern(modern_call(1, "add", {{"a", 1}, {"b", 2}}))).status == 200);
   for (Wire& wire : slow) CHECK(wire.read().status == 408);
   CHECK(body.read().status == 408);

@@ -98,7 +98,8 @@ Reply Wire::read_head() {
     auto header = line();
     if (!header || header->empty()) break;
     const size_t colon = header->find(':');
-    out.headers[lower_ascii(header->substr(0, colon))] = trim_ows(std::string_view(*header).substr(colon + 1));
+    out.headers[lower_ascii(header->substr(0, colon))] =
+        trim_ows(std::string_view(*header).substr(colon + 1));
   }
   stream_.clear();
   stream_ended_ = false;
@@ -152,21 +153,23 @@ bool Wire::closed() {
 }
 
 std::string post(std::string_view body, const std::string& extra, const std::string& path) {
-  return fmt::format("POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-                     "Accept: application/json, text/event-stream\r\nContent-Length: {}\r\n{}\r\n{}",
-                     path, body.size(), extra, body);
+  return fmt::format(
+      "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+      "Accept: application/json, text/event-stream\r\nContent-Length: {}\r\n{}\r\n{}",
+      path, body.size(), extra, body);
 }
 
 std::string modern(const Json& message, const std::string& extra) {
-  std::string headers = fmt::format("MCP-Protocol-Version: {}\r\nMcp-Method: {}\r\n", kModernVersion,
-                                    message["method"].get<std::string>());
+  std::string headers = fmt::format("MCP-Protocol-Version: {}\r\nMcp-Method: {}\r\n",
+                                    kModernVersion, message["method"].get<std::string>());
   if (message["method"] == "tools/call")
     headers += fmt::format("Mcp-Name: {}\r\n", message["params"]["name"].get<std::string>());
   return post(to_text(message), headers + extra);
 }
 
 std::string legacy(const Json& message, const std::string& version) {
-  return post(to_text(message), version.empty() ? "" : fmt::format("MCP-Protocol-Version: {}\r\n", version));
+  return post(to_text(message),
+              version.empty() ? "" : fmt::format("MCP-Protocol-Version: {}\r\n", version));
 }
 
 Json meta_of(Json more) {
@@ -185,8 +188,10 @@ Json modern_call(int id, const std::string& tool, Json arguments, Json meta) {
   return legacy_call(id, tool, std::move(arguments), meta_of(std::move(meta)));
 }
 
-Fixture::Fixture(HttpOptions options, ServerOptions server_options) : server_(std::move(server_options)) {
-  server_.expose("add", "Add two numbers.", [](double a, double b) { return a + b; }, arg("a"), arg("b"));
+Fixture::Fixture(HttpOptions options, ServerOptions server_options)
+    : server_(std::move(server_options)) {
+  server_.expose(
+      "add", "Add two numbers.", [](double a, double b) { return a + b; }, arg("a"), arg("b"));
   server_.expose("hold", "Waits.", [this](Context& context) {
     entered.happen();
     std::unique_lock lock(mutex_);

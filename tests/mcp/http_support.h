@@ -1,5 +1,6 @@
-// What the HTTP tests speak with: a server on a free port with tools that wait on latches, and a peer that
-// writes raw bytes and reads whole responses or single events. Used by a test's own threads.
+// What the HTTP tests speak with: a server on a free port with tools that wait on latches, and a
+// peer that writes raw bytes and reads whole responses or single events. Used by a test's own
+// threads.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -35,7 +36,7 @@ class Happening {
 };
 
 struct Reply {
-  int status = 0;  // 0: the connection closed without a response
+  int status = 0;                              // 0: the connection closed without a response
   std::map<std::string, std::string> headers;  // names in lower case
   std::string body;
   Json json() const { return Json::parse(body); }
@@ -49,11 +50,11 @@ class Wire {
   Wire(const Wire&) = delete;
   Wire& operator=(const Wire&) = delete;
   bool send(std::string_view bytes);
-  Reply read_head();             // of the next response; the body follows
-  Reply read();                  // a whole response
+  Reply read_head();                        // of the next response; the body follows
+  Reply read();                             // a whole response
   std::optional<std::string> read_event();  // the next "data:" of a stream; nullopt: it ended
-  std::string read_comment();    // the next ":" line of a stream
-  bool closed();                 // the server closes within kPatience
+  std::string read_comment();               // the next ":" line of a stream
+  bool closed();                            // the server closes within kPatience
   void close_writing();
   void close();
 
@@ -69,15 +70,20 @@ class Wire {
 };
 
 // Texts of requests.
-std::string post(std::string_view body, const std::string& extra_headers = "", const std::string& path = "/mcp");
-std::string modern(const Json& message, const std::string& extra_headers = "");  // with matching headers
+std::string post(std::string_view body, const std::string& extra_headers = "",
+                 const std::string& path = "/mcp");
+std::string modern(const Json& message,
+                   const std::string& extra_headers = "");  // with matching headers
 std::string legacy(const Json& message, const std::string& version = "2025-11-25");
-Json modern_call(int id, const std::string& tool, Json arguments = Json::object(), Json meta = Json::object());
-Json legacy_call(int id, const std::string& tool, Json arguments = Json::object(), Json meta = Json::object());
+Json modern_call(int id, const std::string& tool, Json arguments = Json::object(),
+                 Json meta = Json::object());
+Json legacy_call(int id, const std::string& tool, Json arguments = Json::object(),
+                 Json meta = Json::object());
 Json meta_of(Json more = Json::object());
 
-// A running server. Tools: add(a, b); hold(): reports `entered`, waits for `release` or its cancellation, then
-// reports `cancelled` or `finished`; steps(): two progress notifications, then "done".
+// A running server. Tools: add(a, b); hold(): reports `entered`, waits for `release` or its
+// cancellation, then reports `cancelled` or `finished`; steps(): two progress notifications, then
+// "done".
 class Fixture {
  public:
   explicit Fixture(HttpOptions options = {}, ServerOptions server_options = {.name = "test"});

@@ -7,14 +7,18 @@ using namespace gpumcp::mcp;
 namespace {
 int status_of(const std::string& text, HttpHead* head = nullptr) {
   HttpHead local;
-  return parse_head(text, {.head_bytes = 4096, .headers = 10, .body_bytes = 1000}, head ? *head : local);
+  return parse_head(text, {.head_bytes = 4096, .headers = 10, .body_bytes = 1000},
+                    head ? *head : local);
 }
-std::string with(const std::string& headers) { return "POST /mcp HTTP/1.1\r\nHost: a\r\n" + headers + "\r\n"; }
+std::string with(const std::string& headers) {
+  return "POST /mcp HTTP/1.1\r\nHost: a\r\n" + headers + "\r\n";
+}
 }  // namespace
 
 TEST_CASE("a head gives method, path and trimmed headers in lower case") {
   HttpHead head;
-  REQUIRE(status_of("GET /a/b?c=d HTTP/1.1\r\nHOST: x:1\r\nX-Two:\t 1 \r\nx-two: 2\r\n\r\n", &head) == 0);
+  REQUIRE(status_of("GET /a/b?c=d HTTP/1.1\r\nHOST: x:1\r\nX-Two:\t 1 \r\nx-two: 2\r\n\r\n",
+                    &head) == 0);
   CHECK(head.method == "GET");
   CHECK(head.path == "/a/b");
   CHECK(head.query == "c=d");

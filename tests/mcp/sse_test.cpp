@@ -11,22 +11,26 @@ std::vector<std::string> parse(const std::string& text, size_t step) {
   SseParser parser(1000);
   std::vector<std::string> out;
   for (size_t at = 0; at < text.size(); at += step)
-    REQUIRE(parser.feed(std::string_view(text).substr(at, step),
-                        [&](const SseEvent& e) { out.push_back(e.type + "|" + e.data + "|" + e.id); }));
+    REQUIRE(parser.feed(std::string_view(text).substr(at, step), [&](const SseEvent& e) {
+      out.push_back(e.type + "|" + e.data + "|" + e.id);
+    }));
   return out;
 }
 }  // namespace
 
 TEST_CASE("events come out the same in every split and with every line end") {
   const std::string lf =
-      "\xEF\xBB\xBF: hello\nid: 7\nevent: endpoint\ndata: a\ndata:b\ndata\n\n:\n\nevent: dropped\n\n"
+      "\xEF\xBB\xBF: hello\nid: 7\nevent: endpoint\ndata: a\ndata:b\ndata\n\n:\n\nevent: "
+      "dropped\n\n"
       "data:  c\nretry: 5\n\nid\ndata\n\n data: no field\n\ndata: unfinished";
   const std::vector<std::string> want = {"endpoint|a\nb\n|7", "message| c|7", "message||"};
   for (const char* end : {"\n", "\r", "\r\n"}) {
     std::string text;
     for (char c : lf) {
-      if (c == '\n') text += end;
-      else text += c;
+      if (c == '\n')
+        text += end;
+      else
+        text += c;
     }
     for (size_t step = 1; step < text.size(); ++step) CHECK(parse(text, step) == want);
   }
