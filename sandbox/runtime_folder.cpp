@@ -26,9 +26,10 @@ mcp::Result<void> make_private_folder(const fs::path& path) {
                 fmt::format("the runtime folder {} cannot be used: {}; set XDG_RUNTIME_DIR to a folder of your own",
                             path.string(), why));
   };
-  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return error(std::strerror(errno));
   struct stat info {};
-  if (lstat(path.c_str(), &info) != 0) return error(std::strerror(errno));
+  do {  // a worker that leaves may remove what was there a moment ago
+    if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return error(std::strerror(errno));
+  } while (lstat(path.c_str(), &info) != 0 && errno == ENOENT);
   if (!S_ISDIR(info.st_mode)) return error("it is no folder");
   if (info.st_uid != geteuid()) return error("it belongs to another user");
   if ((info.st_mode & 077) != 0 && chmod(path.c_str(), 0700) != 0) return error("others may enter it");
