@@ -25,24 +25,30 @@ gpu_runtime::RuntimeOptions runtime_options(const Json& options) {
     const auto it = options.find(key);
     return it == options.end() || it->is_null() ? nullptr : &*it;
   };
-  if (const Json* device = find("device"); device && device->is_string()) out.device = device->get<std::string>();
+  if (const Json* device = find("device"); device && device->is_string())
+    out.device = device->get<std::string>();
   if (const Json* models = find("models"); models && models->is_object()) {
     for (const auto& [name, folder] : models->items()) {
       if (folder.is_string() && !folder.get_ref<const std::string&>().empty())
         out.model_overrides[name] = folder.get<std::string>();
     }
   }
-  if (const Json* name = find("default_model"); name && name->is_string()) out.default_model = name->get<std::string>();
-  if (const Json* threads = find("threads"); threads && threads->is_number_integer()) out.num_threads = threads->get<int>();
+  if (const Json* name = find("default_model"); name && name->is_string())
+    out.default_model = name->get<std::string>();
+  if (const Json* threads = find("threads"); threads && threads->is_number_integer())
+    out.num_threads = threads->get<int>();
   auto milliseconds = [](double seconds) {
     return std::chrono::milliseconds(static_cast<int64_t>(std::max(0.0, seconds) * 1000));
   };
   if (const Json* idle = find("model_idle_s")) {
-    if (idle->is_number()) out.model_idle = milliseconds(idle->get<double>());
-    else if (*idle == "never") out.model_idle = std::nullopt;
+    if (idle->is_number())
+      out.model_idle = milliseconds(idle->get<double>());
+    else if (*idle == "never")
+      out.model_idle = std::nullopt;
   }
   if (const Json* ttl = find("artifact_ttl_s"); ttl && ttl->is_number())
-    out.artifacts.ttl = std::chrono::duration_cast<std::chrono::seconds>(milliseconds(ttl->get<double>()));
+    out.artifacts.ttl =
+        std::chrono::duration_cast<std::chrono::seconds>(milliseconds(ttl->get<double>()));
   if (const Json* folder = find("artifact_dir"); folder && folder->is_string())
     out.artifacts.spill_folder = folder->get<std::string>();
   return out;
@@ -51,7 +57,9 @@ gpu_runtime::RuntimeOptions runtime_options(const Json& options) {
 std::optional<std::vector<mcp::ResourceContents>> read_artifact(const std::string& uri, Context&) {
   try {
     const auto artifact = Runtime::current().artifacts().get(uri);
-    return {{{.uri = uri, .mimeType = artifact->mime_type, .blob = mcp::base64_encode(artifact->bytes)}}};
+    return {{{.uri = uri,
+              .mimeType = artifact->mime_type,
+              .blob = mcp::base64_encode(artifact->bytes)}}};
   } catch (const gpu_runtime::Error& e) {
     using Code = gpu_runtime::ErrorCode;
     if (e.code() == Code::not_found || e.code() == Code::invalid_argument) return std::nullopt;
@@ -64,8 +72,9 @@ void spill_artifacts() {
   if (!runtime.options().artifacts.spill_folder.empty()) runtime.artifacts().spill();
 }
 
-// What all interfaces share. The Runtime is configured once a process; the rest is registered once a registry, which
-// in a worker is the same. This function's statics are the process' own, since it lies in a shared library.
+// What all interfaces share. The Runtime is configured once a process; the rest is registered once
+// a registry, which in a worker is the same. This function's statics are the process' own, since it
+// lies in a shared library.
 void share_runtime(mcp::PluginHost& host) {
   static std::mutex mutex;
   static std::set<const mcp::Registry*> seen;
@@ -76,7 +85,8 @@ void share_runtime(mcp::PluginHost& host) {
       {.uriTemplate = gpu_runtime::ArtifactStore::uri_of("{id}"),
        .name = "artifact",
        .title = "Artifact",
-       .description = "A tensor that a tool's result points to, as a NumPy .npy file. Kept for a while after its last use.",
+       .description = "A tensor that a tool's result points to, as a NumPy .npy file. Kept for a "
+                      "while after its last use.",
        .mimeType = "application/x-npy"},
       read_artifact);
   host.on_status([] { return Json(Runtime::current().status()); });
@@ -95,7 +105,8 @@ struct UsageNote {
 Interface::Interface(mcp::PluginHost& host) : PlainInterface(host) { share_runtime(host); }
 
 void Interface::add_tool(mcp::Tool tool, mcp::ToolHandler handler) {
-  PlainInterface::add_tool(std::move(tool), [handler = std::move(handler)](const Json& arguments, Context& context) {
+  PlainInterface::add_tool(std::move(tool), [handler = std::move(handler)](const Json& arguments,
+                                                                           Context& context) {
     gpu_runtime::CallScope scope({.stop = context.stop_token()});
     const UsageNote note{scope, context};
     const c10::InferenceMode inference;  // thread-local, so set where the author's tensor code runs
@@ -109,7 +120,9 @@ void Interface::add_tool(mcp::Tool tool, mcp::ToolHandler handler) {
   });
 }
 
-ModelPath Interface::get_model_path(const std::string& name) const { return Runtime::current().find_model(name); }
+ModelPath Interface::get_model_path(const std::string& name) const {
+  return Runtime::current().find_model(name);
+}
 
 gpu_runtime::ArtifactStore& Interface::artifacts() const { return Runtime::current().artifacts(); }
 

@@ -1,12 +1,13 @@
-// <gpumcp/interface.h>: all that the author of an interface needs. An interface is a shared library whose
-// functions agents call:
+// <gpumcp/interface.h>: all that the author of an interface needs. An interface is a shared library
+// whose functions agents call:
 //   GPUMCP_INTERFACE(model_tools, interface) {
 //     auto model = SentenceTransformer::from_pretrained(interface.get_model_path("org/name"));
-//     interface.expose("embed", "Text embedding.", [=](const std::string& text) { return to_vector(model.encode(text).vectors); },
+//     interface.expose("embed", "Text embedding.", [=](const std::string& text) { return
+//     to_vector(model.encode(text).vectors); },
 //                      arg("text"));
 //   }
-// The body runs once, on the thread that loads the library, and only registers: models are handles whose
-// weights load at the first call. The exposed functions run on many threads at once.
+// The body runs once, on the thread that loads the library, and only registers: models are handles
+// whose weights load at the first call. The exposed functions run on many threads at once.
 #pragma once
 
 #include "interfaces/plain_interface.h"
@@ -30,32 +31,36 @@ using gpu_runtime::SentenceTransformer;
 using gpu_runtime::to_vector;
 using Tensor = at::Tensor;
 
-// A PlainInterface with models. Around each call it keeps a record of what the call cost, which goes out as
-// the result's _meta["gpumcp/usage"], and hands the call's stop token to the models' queues.
+// A PlainInterface with models. Around each call it keeps a record of what the call cost, which
+// goes out as the result's _meta["gpumcp/usage"], and hands the call's stop token to the models'
+// queues.
 class GPUMCP_RUNTIME_API Interface : public PlainInterface {
  public:
-  // The first interface on a registry also configures the process' Runtime and registers what all share:
-  // the artifacts' resource template, the status, and what is done at shutdown.
+  // The first interface on a registry also configures the process' Runtime and registers what all
+  // share: the artifacts' resource template, the status, and what is done at shutdown.
   explicit Interface(mcp::PluginHost& host);
 
   template <class F, class... Args>
   void expose(std::string name, std::string description, F function, Args... args) {
-    expose(mcp::Tool{.name = std::move(name), .description = std::move(description)}, std::move(function),
-           std::move(args)...);
+    expose(mcp::Tool{.name = std::move(name), .description = std::move(description)},
+           std::move(function), std::move(args)...);
   }
   template <class F, class... Args>
   void expose(mcp::Tool tool, F function, Args... args) {
-    auto [typed, handler] =
-        mcp::make_typed_tool(std::move(tool), std::move(function), std::vector<mcp::Arg>{mcp::Arg(args)...});
+    auto [typed, handler] = mcp::make_typed_tool(std::move(tool), std::move(function),
+                                                 std::vector<mcp::Arg>{mcp::Arg(args)...});
     add_tool(std::move(typed), std::move(handler));
   }
   void add_tool(mcp::Tool tool, mcp::ToolHandler handler);
 
-  // Where a model lies: --model NAME=FOLDER, $GPUMCP_MODELS, gpumcp's store, the Hugging Face cache. A model
-  // that is nowhere is no error here: the first call that needs it says where it was looked for.
+  // Where a model lies: --model NAME=FOLDER, $GPUMCP_MODELS, gpumcp's store, the Hugging Face
+  // cache. A model that is nowhere is no error here: the first call that needs it says where it was
+  // looked for.
   ModelPath get_model_path(const std::string& name) const;
   // The model that the user named by --model, or `name`.
-  std::string default_model(std::string name) const { return option("default_model", std::move(name)); }
+  std::string default_model(std::string name) const {
+    return option("default_model", std::move(name));
+  }
   // Tensors and files that results point to instead of carrying them.
   gpu_runtime::ArtifactStore& artifacts() const;
 };

@@ -1,7 +1,8 @@
-// PlainInterface: what the body of GPUMCP_INTERFACE receives where no model is used: typed functions in a
-// shared library, no torch anywhere (gpumcp_add_interface(… NO_TORCH …)). Interface (interface.h) adds models.
-// Lives while the body runs, on the thread that loads the library; what it registers stays for the life of
-// the process. A bad name or schema throws std::invalid_argument from expose(), so a bad interface never serves.
+// PlainInterface: what the body of GPUMCP_INTERFACE receives where no model is used: typed
+// functions in a shared library, no torch anywhere (gpumcp_add_interface(… NO_TORCH …)). Interface
+// (interface.h) adds models. Lives while the body runs, on the thread that loads the library; what
+// it registers stays for the life of the process. A bad name or schema throws std::invalid_argument
+// from expose(), so a bad interface never serves.
 #pragma once
 
 #include <string>
@@ -19,10 +20,12 @@ class PlainInterface {
   PlainInterface(const PlainInterface&) = delete;
   PlainInterface& operator=(const PlainInterface&) = delete;
 
-  // A plain function becomes a tool; see mcp/typed_tool.h for the types, and for what arg() can say.
+  // A plain function becomes a tool; see mcp/typed_tool.h for the types, and for what arg() can
+  // say.
   template <class F, class... Args>
   void expose(std::string name, std::string description, F function, Args... args) {
-    host_.registry().expose(std::move(name), std::move(description), std::move(function), std::move(args)...);
+    host_.registry().expose(std::move(name), std::move(description), std::move(function),
+                            std::move(args)...);
   }
   // The same with a title and annotations: expose({.name = …, .description = …, .title = …}, …).
   template <class F, class... Args>
@@ -34,7 +37,8 @@ class PlainInterface {
     host_.registry().add_tool(std::move(tool), std::move(handler));
   }
 
-  // A setting of the worker (mcp/plugin.h lists them), or `fallback` where it is absent or of another type.
+  // A setting of the worker (mcp/plugin.h lists them), or `fallback` where it is absent or of
+  // another type.
   std::string option(const char* key, std::string fallback = {}) const {
     const Json& options = host_.options();
     const auto it = options.find(key);
@@ -60,14 +64,18 @@ void load_interface(mcp::PluginHost& host, Body body) {
 
 }  // namespace gpumcp
 
-// Makes the library an interface:  GPUMCP_INTERFACE(model_tools, interface) { interface.expose(…); }
-// `plugin` is its name towards hosts, [a-z0-9_]+; `variable` names the Interface& in the body. Once a library.
-#define GPUMCP_INTERFACE(plugin, variable)                                                              \
-  static void gpumcp_interface_body(::gpumcp::Interface& variable);                                     \
-  extern "C" __attribute__((visibility("default"))) const ::gpumcp::mcp::PluginEntry* gpumcp_plugin_v1() { \
-    static constexpr ::gpumcp::mcp::PluginEntry entry{                                                  \
-        ::gpumcp::mcp::kPluginAbi, ::gpumcp::mcp::plugin_build(), #plugin,                              \
-        [](::gpumcp::mcp::PluginHost& host) { ::gpumcp::detail::load_interface(host, &gpumcp_interface_body); }}; \
-    return &entry;                                                                                      \
-  }                                                                                                     \
+// Makes the library an interface:  GPUMCP_INTERFACE(model_tools, interface) { interface.expose(…);
+// } `plugin` is its name towards hosts, [a-z0-9_]+; `variable` names the Interface& in the body.
+// Once a library.
+#define GPUMCP_INTERFACE(plugin, variable)                                            \
+  static void gpumcp_interface_body(::gpumcp::Interface& variable);                   \
+  extern "C" __attribute__((visibility("default"))) const ::gpumcp::mcp::PluginEntry* \
+  gpumcp_plugin_v1() {                                                                \
+    static constexpr ::gpumcp::mcp::PluginEntry entry{                                \
+        ::gpumcp::mcp::kPluginAbi, ::gpumcp::mcp::plugin_build(), #plugin,            \
+        [](::gpumcp::mcp::PluginHost& host) {                                         \
+          ::gpumcp::detail::load_interface(host, &gpumcp_interface_body);             \
+        }};                                                                           \
+    return &entry;                                                                    \
+  }                                                                                   \
   static void gpumcp_interface_body([[maybe_unused]] ::gpumcp::Interface& variable)

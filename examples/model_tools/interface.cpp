@@ -1,6 +1,7 @@
-// An interface: functions that agents call, with a model behind them. README.md beside it says how to run it.
+// An interface: functions that agents call, with a model behind them. README.md says how to run it.
 #include <gpumcp/interface.h>
 using namespace gpumcp;
+// clang-format off: laid out as the documentation shows it
 
 struct Embedding { std::string text; std::vector<float> embedding; std::vector<float> preview; };
 GPUMCP_DESCRIBE(Embedding, text, embedding, preview)

@@ -23,10 +23,12 @@ double norm(std::span<const float> a) { return std::sqrt(dot(a, a)); }
 
 size_t find_not_finite(std::span<const float> values) {
   return static_cast<size_t>(
-      std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); }) - values.begin());
+      std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); }) -
+      values.begin());
 }
 
-std::vector<std::pair<size_t, double>> nearest(std::span<const float> query, const Matrix& corpus, size_t k) {
+std::vector<std::pair<size_t, double>> nearest(std::span<const float> query, const Matrix& corpus,
+                                               size_t k) {
   const double query_norm = norm(query);
   std::vector<std::pair<size_t, double>> scores(corpus.rows());
   for (size_t i = 0; i < scores.size(); ++i) {

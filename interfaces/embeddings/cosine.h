@@ -22,8 +22,9 @@ double norm(std::span<const float> a);
 // The first value that is no finite number, or values.size().
 size_t find_not_finite(std::span<const float> values);
 
-// The k rows of `corpus` nearest to `query`, best first, equal scores in the corpus' order. A row of zeros has no
-// direction and scores 0.
-std::vector<std::pair<size_t, double>> nearest(std::span<const float> query, const Matrix& corpus, size_t k);
+// The k rows of `corpus` nearest to `query`, best first, equal scores in the corpus' order. A row
+// of zeros has no direction and scores 0.
+std::vector<std::pair<size_t, double>> nearest(std::span<const float> query, const Matrix& corpus,
+                                               size_t k);
 
 }  // namespace gpumcp::interfaces

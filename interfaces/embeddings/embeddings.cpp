@@ -8,8 +8,16 @@ constexpr const char* kModel = "sentence-transformers/all-MiniLM-L6-v2";
 // What a character costs inside a JSON string.
 size_t json_bytes(unsigned char first, size_t length) {
   switch (first) {
-    case '"': case '\\': case '\b': case '\f': case '\n': case '\r': case '\t': return 2;
-    default: return first < 0x20 ? 6 : length;
+    case '"':
+    case '\\':
+    case '\b':
+    case '\f':
+    case '\n':
+    case '\r':
+    case '\t':
+      return 2;
+    default:
+      return first < 0x20 ? 6 : length;
   }
 }
 
@@ -20,8 +28,9 @@ Vectors Embedder::encode(const std::vector<std::string>& texts) const {
   Vectors out;
   out.matrix = {static_cast<size_t>(encoded.vectors.size(1)), to_vector(encoded.vectors)};
   if (const size_t at = find_not_finite(out.matrix.values); at != out.matrix.values.size())
-    throw ToolError("the model " + name + " gave a vector with values that are no finite numbers (text " +
-                    std::to_string(at / out.matrix.dims) + "): its weights are broken; pull the model anew");
+    throw ToolError(
+        "the model " + name + " gave a vector with values that are no finite numbers (text " +
+        std::to_string(at / out.matrix.dims) + "): its weights are broken; pull the model anew");
   out.tokens.assign(encoded.tokens_before.begin(), encoded.tokens_before.end());
   for (size_t i = 0; i < encoded.truncated.size(); ++i) {
     if (encoded.truncated[i]) out.truncated.push_back(i);
@@ -29,7 +38,9 @@ Vectors Embedder::encode(const std::vector<std::string>& texts) const {
   return out;
 }
 
-int64_t Embedder::max_tokens() const { return static_cast<int64_t>(model.max_seq_length().value_or(0)); }
+int64_t Embedder::max_tokens() const {
+  return static_cast<int64_t>(model.max_seq_length().value_or(0));
+}
 
 std::string cut_text(std::string_view text, size_t characters, size_t max_bytes) {
   size_t at = 0, bytes = 0;
@@ -52,10 +63,11 @@ mcp::ToolAnnotations read_only(std::string title) {
 GPUMCP_INTERFACE(embeddings, interface) {
   using namespace gpumcp::interfaces;
   const std::string name = interface.default_model(kModel);
-  const Embedder embedder{.name = name,
-                          .model = gpumcp::SentenceTransformer::from_pretrained(interface.get_model_path(name)),
-                          .artifacts = &interface.artifacts(),
-                          .workspace = interface.option("workspace")};
+  const Embedder embedder{
+      .name = name,
+      .model = gpumcp::SentenceTransformer::from_pretrained(interface.get_model_path(name)),
+      .artifacts = &interface.artifacts(),
+      .workspace = interface.option("workspace")};
   expose_get_model_info(interface, embedder);
   expose_get_embedding(interface, embedder);
   expose_get_embeddings(interface, embedder);

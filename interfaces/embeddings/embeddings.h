@@ -1,6 +1,7 @@
-// The built-in interface "embeddings": texts to vectors with a sentence-transformers model, and what is near what.
-// One file per exposed function; this one holds what they share. An Embedder is made once, when the interface
-// loads, copied into each function, and used by any number of threads at once.
+// The built-in interface "embeddings": texts to vectors with a sentence-transformers model, and
+// what is near what. One file per exposed function; this one holds what they share. An Embedder is
+// made once, when the interface loads, copied into each function, and used by any number of threads
+// at once.
 #pragma once
 
 #include <string>
@@ -11,29 +12,31 @@
 
 namespace gpumcp::interfaces {
 
-inline constexpr size_t kPreview = 10;          // values of a vector that a result shows
-inline constexpr size_t kMaxTexts = 256;        // in one call
-inline constexpr size_t kShownCharacters = 200; // of a text, in a result
+inline constexpr size_t kPreview = 10;           // values of a vector that a result shows
+inline constexpr size_t kMaxTexts = 256;         // in one call
+inline constexpr size_t kShownCharacters = 200;  // of a text, in a result
 
 // Vectors of some texts, with what happened to each text on the way.
 struct Vectors {
   Matrix matrix;
-  std::vector<size_t> tokens;          // of each text, before the model's limit cut it
-  std::vector<size_t> truncated;       // indices of the texts that were cut
+  std::vector<size_t> tokens;     // of each text, before the model's limit cut it
+  std::vector<size_t> truncated;  // indices of the texts that were cut
 };
 
 struct Embedder {
   std::string name;
   SentenceTransformer model;
   gpu_runtime::ArtifactStore* artifacts = nullptr;  // the process', so it outlives every call
-  std::string workspace;                            // where files go if the call names no place; may be empty
+  std::string workspace;  // where files go if the call names no place; may be empty
 
-  // Joins the model's queue, so concurrent calls share batches. ToolError for a vector that is not finite.
+  // Joins the model's queue, so concurrent calls share batches. ToolError for a vector that is not
+  // finite.
   Vectors encode(const std::vector<std::string>& texts) const;
   int64_t max_tokens() const;  // 0: no limit is known
 };
 
-// The first `characters` code points of valid UTF-8, fewer where they would take more than `max_bytes` in JSON.
+// The first `characters` code points of valid UTF-8, fewer where they would take more than
+// `max_bytes` in JSON.
 std::string cut_text(std::string_view text, size_t characters, size_t max_bytes);
 
 mcp::ToolAnnotations read_only(std::string title);

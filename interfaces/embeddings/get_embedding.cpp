@@ -1,4 +1,5 @@
-// get_embedding: one text to one vector, which travels by reference unless the caller asks for all of it.
+// get_embedding: one text to one vector, which travels by reference unless the caller asks for all
+// of it.
 #include "interfaces/embeddings/vector_output.h"
 
 namespace gpumcp::interfaces {
@@ -15,21 +16,23 @@ struct Embedding {
   std::optional<bool> truncated;
   std::optional<int64_t> tokens, max_tokens;
 };
-GPUMCP_DESCRIBE_DOC(Embedding, (text, "The text, its first 200 characters at most."), (model, "The model's name."),
-                    (dims, "Length of the vector."), (dtype, "Type of its values."), (norm, "Its Euclidean length."),
-                    (preview, "Its first 10 values."),
-                    (uri, "With output \"ref\": where resources/read gives the vector as .npy; similarity takes it."),
-                    (path, "With output \"file\": the .npy file."),
-                    (embedding, "With output \"inline\": all of the vector."),
-                    (truncated, "true if the text was longer than the model reads; its end did not count."),
-                    (tokens, "Of a truncated text: how many tokens it has."),
-                    (max_tokens, "Of a truncated text: how many of them the model reads."))
+GPUMCP_DESCRIBE_DOC(
+    Embedding, (text, "The text, its first 200 characters at most."), (model, "The model's name."),
+    (dims, "Length of the vector."), (dtype, "Type of its values."),
+    (norm, "Its Euclidean length."), (preview, "Its first 10 values."),
+    (uri,
+     "With output \"ref\": where resources/read gives the vector as .npy; similarity takes it."),
+    (path, "With output \"file\": the .npy file."),
+    (embedding, "With output \"inline\": all of the vector."),
+    (truncated, "true if the text was longer than the model reads; its end did not count."),
+    (tokens, "Of a truncated text: how many tokens it has."),
+    (max_tokens, "Of a truncated text: how many of them the model reads."))
 
 // The text's bytes in a result, so that all of it stays under 1 KB.
 constexpr size_t kShownBytes = 600;
 
-mcp::WithContent<Embedding> get_embedding(const Embedder& embedder, const std::string& text, const std::string& output,
-                                          const Context& context) {
+mcp::WithContent<Embedding> get_embedding(const Embedder& embedder, const std::string& text,
+                                          const std::string& output, const Context& context) {
   Vectors vectors = embedder.encode({text});
   const auto row = vectors.matrix.row(0);
   Embedding out{.text = cut_text(text, kShownCharacters, kShownBytes),
@@ -37,7 +40,8 @@ mcp::WithContent<Embedding> get_embedding(const Embedder& embedder, const std::s
                 .dims = static_cast<int64_t>(row.size()),
                 .dtype = "float32",
                 .norm = static_cast<float>(norm(row)),
-                .preview = {row.begin(), row.begin() + static_cast<std::ptrdiff_t>(std::min(kPreview, row.size()))}};
+                .preview = {row.begin(), row.begin() + static_cast<std::ptrdiff_t>(
+                                                           std::min(kPreview, row.size()))}};
   if (!vectors.truncated.empty()) {
     out.truncated = true;
     out.tokens = static_cast<int64_t>(vectors.tokens[0]);
@@ -58,17 +62,24 @@ mcp::WithContent<Embedding> get_embedding(const Embedder& embedder, const std::s
 void expose_get_embedding(Interface& interface, const Embedder& embedder) {
   interface.expose(
       {.name = "get_embedding",
-       .description = "Get the text embedding (a vector that stands for the meaning) of one text, from the model " +
-                      embedder.name + ". Returns a reference to the vector and a short preview; output \"file\" " +
-                      "writes an .npy file, \"inline\" gives all values. To compare texts use similarity, for many " +
+       .description = "Get the text embedding (a vector that stands for the meaning) of one text, "
+                      "from the model " +
+                      embedder.name +
+                      ". Returns a reference to the vector and a short preview; output \"file\" " +
+                      "writes an .npy file, \"inline\" gives all values. To compare texts use "
+                      "similarity, for many " +
                       "texts get_embeddings.",
        .annotations = read_only("Text embedding")},
       [embedder](const std::string& text, const std::string& output, Context& context) {
         return get_embedding(embedder, text, output, context);
       },
-      arg("text", "The text to embed; may be empty. What is beyond the model's token limit is cut, and the result says so."),
-      arg("output", "How to return the vector: \"ref\" a gpumcp:// URI, \"file\" an .npy in the workspace, "
-                    "\"inline\" all values.", "ref")
+      arg("text",
+          "The text to embed; may be empty. What is beyond the model's token limit is cut, and the "
+          "result says so."),
+      arg("output",
+          "How to return the vector: \"ref\" a gpumcp:// URI, \"file\" an .npy in the workspace, "
+          "\"inline\" all values.",
+          "ref")
           .one_of({"ref", "inline", "file"}));
 }
 

@@ -15,22 +15,26 @@ struct ModelInfo {
   std::string dtype, device;
   bool loaded;
 };
-GPUMCP_DESCRIBE_DOC(ModelInfo, (model, "The model's name."), (model_type, "Its architecture, as config.json says."),
-                    (dims, "Length of its embeddings."), (max_tokens, "Longer texts are cut to this many tokens."),
-                    (num_layers, "Transformer layers."), (hidden_size, "Width of a layer."),
-                    (vocab_size, "Tokens that it knows."), (pooling, "How token vectors become one."),
-                    (normalize, "true if embeddings have length 1."), (dtype, "Type of the weights in use."),
-                    (device, "Where it runs."), (loaded, "true while its weights are in memory."))
+GPUMCP_DESCRIBE_DOC(
+    ModelInfo, (model, "The model's name."), (model_type, "Its architecture, as config.json says."),
+    (dims, "Length of its embeddings."), (max_tokens, "Longer texts are cut to this many tokens."),
+    (num_layers, "Transformer layers."), (hidden_size, "Width of a layer."),
+    (vocab_size, "Tokens that it knows."), (pooling, "How token vectors become one."),
+    (normalize, "true if embeddings have length 1."), (dtype, "Type of the weights in use."),
+    (device, "Where it runs."), (loaded, "true while its weights are in memory."))
 
 int64_t dims_of(const gpu_runtime::SentenceTransformerConfig& config, int64_t hidden_size) {
   if (!config.dense.empty()) return config.dense.back().out_features;
-  return config.word_embedding_dimension.value_or(hidden_size) * static_cast<int64_t>(config.pooling.size());
+  return config.word_embedding_dimension.value_or(hidden_size) *
+         static_cast<int64_t>(config.pooling.size());
 }
 
 bool is_loaded(const ModelPath& path) {
   const auto status = gpu_runtime::Runtime::current().status();
   for (const auto& model : status["models"]) {
-    if (model["name"] == path.name && model["folder"] == path.folder.string() && model["state"] == "hot") return true;
+    if (model["name"] == path.name && model["folder"] == path.folder.string() &&
+        model["state"] == "hot")
+      return true;
   }
   return false;
 }
@@ -42,7 +46,8 @@ ModelInfo get_model_info(const Embedder& embedder) {
   const gpu_runtime::SentenceTransformerConfig& sentences = model.sentence_config();
   const int64_t hidden_size = config.get_int("hidden_size", 0, kMost, 0);
   std::string pooling;
-  for (const auto mode : sentences.pooling) (pooling += pooling.empty() ? "" : "+") += to_string(mode);
+  for (const auto mode : sentences.pooling)
+    (pooling += pooling.empty() ? "" : "+") += to_string(mode);
   std::optional<int64_t> max_tokens;
   if (const auto limit = model.max_seq_length()) max_tokens = static_cast<int64_t>(*limit);
   const c10::Device device = model.device();
@@ -63,12 +68,14 @@ ModelInfo get_model_info(const Embedder& embedder) {
 }  // namespace
 
 void expose_get_model_info(Interface& interface, const Embedder& embedder) {
-  interface.expose({.name = "get_model_info",
-                    .description = "Describe the embedding model " + embedder.name + ": vector length (dims), token " +
-                                   "limit, layers, vocabulary, pooling, device, and whether it is loaded. Fast; loads " +
-                                   "nothing.",
-                    .annotations = read_only("Embedding model")},
-                   [embedder] { return get_model_info(embedder); });
+  interface.expose(
+      {.name = "get_model_info",
+       .description =
+           "Describe the embedding model " + embedder.name + ": vector length (dims), token " +
+           "limit, layers, vocabulary, pooling, device, and whether it is loaded. Fast; loads " +
+           "nothing.",
+       .annotations = read_only("Embedding model")},
+      [embedder] { return get_model_info(embedder); });
 }
 
 }  // namespace gpumcp::interfaces

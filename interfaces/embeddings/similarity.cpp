@@ -1,5 +1,6 @@
-// similarity: which texts or stored vectors are nearest to which, by cosine. The vectors stay in the worker; only
-// indices, scores and, where they fit into 1 KB, the beginnings of the texts travel.
+// similarity: which texts or stored vectors are nearest to which, by cosine. The vectors stay in
+// the worker; only indices, scores and, where they fit into 1 KB, the beginnings of the texts
+// travel.
 #include <c10/util/Half.h>
 
 #include <cmath>
@@ -25,13 +26,15 @@ struct Ranked {
   std::string query;
   std::vector<Match> matches;
 };
-GPUMCP_DESCRIBE_DOC(Ranked, (query, "The beginning of the query's text, or its URI."), (matches, "Best first."))
+GPUMCP_DESCRIBE_DOC(Ranked, (query, "The beginning of the query's text, or its URI."),
+                    (matches, "Best first."))
 
 struct Similarity {
   std::vector<Ranked> results;
   int64_t compared;
 };
-GPUMCP_DESCRIBE_DOC(Similarity, (results, "One for each query, in order."), (compared, "Rows of the corpus."))
+GPUMCP_DESCRIBE_DOC(Similarity, (results, "One for each query, in order."),
+                    (compared, "Rows of the corpus."))
 
 constexpr size_t kMaxQueries = 16, kMaxResults = 64;
 constexpr size_t kResultBytes = 1000, kMatchCharacters = 80, kShortCharacters = 24;
@@ -60,18 +63,26 @@ Matrix read_artifact(const Embedder& embedder, const std::string& uri, const mcp
     const auto artifact = embedder.artifacts->get(uri);
     const gpu_runtime::NpyView view = gpu_runtime::read_npy(artifact->bytes, uri);
     if (view.shape.empty() || view.shape.size() > 2 || view.shape.back() == 0 || view.data.empty())
-      throw mcp::DecodeError(path, "the artifact is no vector and no matrix: its shape must be [d] or [n, d]");
+      throw mcp::DecodeError(
+          path, "the artifact is no vector and no matrix: its shape must be [d] or [n, d]");
     Matrix out{.dims = static_cast<size_t>(view.shape.back())};
     switch (view.dtype) {
-      case Dtype::f32: append_floats<float>(view.data, out.values); break;
-      case Dtype::f64: append_floats<double>(view.data, out.values); break;
-      case Dtype::f16: append_floats<c10::Half>(view.data, out.values); break;
+      case Dtype::f32:
+        append_floats<float>(view.data, out.values);
+        break;
+      case Dtype::f64:
+        append_floats<double>(view.data, out.values);
+        break;
+      case Dtype::f16:
+        append_floats<c10::Half>(view.data, out.values);
+        break;
       default:
         throw mcp::DecodeError(path, "the artifact holds " + std::string(to_string(view.dtype)) +
                                          " values, but float16, float32 or float64 is needed");
     }
     if (const size_t at = find_not_finite(out.values); at != out.values.size())
-      throw mcp::DecodeError(path, "value " + std::to_string(at) + " of the artifact is not a finite number");
+      throw mcp::DecodeError(
+          path, "value " + std::to_string(at) + " of the artifact is not a finite number");
     return out;
   } catch (const gpu_runtime::Error& e) {
     throw mcp::DecodeError(path, e.what());
@@ -82,8 +93,9 @@ Matrix read_artifact(const Embedder& embedder, const std::string& uri, const mcp
 void append(Rows& rows, const Matrix& more, const std::string& label, bool is_text, size_t dims,
             const mcp::JsonPath& path) {
   if (more.dims != dims)
-    throw mcp::DecodeError(path, "its vectors have " + std::to_string(more.dims) + " values and those before it " +
-                                     std::to_string(dims) + ": only vectors of one model can be compared");
+    throw mcp::DecodeError(path, "its vectors have " + std::to_string(more.dims) +
+                                     " values and those before it " + std::to_string(dims) +
+                                     ": only vectors of one model can be compared");
   rows.matrix.values.insert(rows.matrix.values.end(), more.values.begin(), more.values.end());
   rows.labels.insert(rows.labels.end(), more.rows(), label);
   rows.is_text.insert(rows.is_text.end(), more.rows(), is_text);
@@ -106,7 +118,8 @@ std::pair<Rows, Rows> gather(const Embedder& embedder, const std::vector<std::st
   auto read_all = [&](const std::vector<std::string>& list, const char* name) {
     const mcp::JsonPath argument{&root, name};
     for (size_t i = 0; i < list.size(); ++i) {
-      if (is_artifact(list[i])) artifacts.push_back(read_artifact(embedder, list[i], {&argument, {}, i}));
+      if (is_artifact(list[i]))
+        artifacts.push_back(read_artifact(embedder, list[i], {&argument, {}, i}));
     }
   };
   read_all(queries, "queries");
@@ -150,7 +163,8 @@ void shorten(Similarity& value) {
   }
   if (json_size(value) <= kResultBytes) return;
   for (Ranked& ranked : value.results) {
-    if (!is_artifact(ranked.query)) ranked.query = cut_text(ranked.query, kShortCharacters, 4 * kShortCharacters);
+    if (!is_artifact(ranked.query))
+      ranked.query = cut_text(ranked.query, kShortCharacters, 4 * kShortCharacters);
   }
 }
 
@@ -160,15 +174,17 @@ Similarity similarity(const Embedder& embedder, const std::vector<std::string>& 
   const auto [asked, known] = gather(embedder, queries, corpus);
   const size_t k = std::min(static_cast<size_t>(top_k), known.matrix.rows());
   if (const size_t n = asked.matrix.rows(); n * k > kMaxResults)
-    throw mcp::DecodeError({&root, "top_k"}, std::to_string(n) + " queries with " + std::to_string(k) +
-                                                 " matches each are more than the limit of " +
-                                                 std::to_string(kMaxResults) + " matches: ask for fewer");
+    throw mcp::DecodeError({&root, "top_k"},
+                           std::to_string(n) + " queries with " + std::to_string(k) +
+                               " matches each are more than the limit of " +
+                               std::to_string(kMaxResults) + " matches: ask for fewer");
   Similarity out{.results = {}, .compared = static_cast<int64_t>(known.matrix.rows())};
   for (size_t q = 0; q < asked.matrix.rows(); ++q) {
     Ranked ranked{.query = cut_text(asked.labels[q], kMatchCharacters, 4 * kMatchCharacters)};
     for (const auto& [index, score] : nearest(asked.matrix.row(q), known.matrix, k)) {
       Match match{.index = static_cast<int64_t>(index), .score = std::round(score * 1e6) / 1e6};
-      if (known.is_text[index]) match.text = cut_text(known.labels[index], kMatchCharacters, 4 * kMatchCharacters);
+      if (known.is_text[index])
+        match.text = cut_text(known.labels[index], kMatchCharacters, 4 * kMatchCharacters);
       ranked.matches.push_back(std::move(match));
     }
     out.results.push_back(std::move(ranked));
@@ -182,22 +198,27 @@ Similarity similarity(const Embedder& embedder, const std::vector<std::string>& 
 void expose_similarity(Interface& interface, const Embedder& embedder) {
   interface.expose(
       {.name = "similarity",
-       .description = "Semantic search and comparison: finds which texts of a corpus mean nearly the same as each "
-                      "query (cosine similarity of embeddings, best first). Takes texts and gpumcp://artifacts/ URIs "
+       .description = "Semantic search and comparison: finds which texts of a corpus mean nearly "
+                      "the same as each "
+                      "query (cosine similarity of embeddings, best first). Takes texts and "
+                      "gpumcp://artifacts/ URIs "
                       "of get_embedding and get_embeddings, mixed at will; vectors never travel.",
        .annotations = read_only("Semantic similarity")},
-      [embedder](const std::vector<std::string>& queries, const std::vector<std::string>& corpus, int64_t top_k) {
-        return similarity(embedder, queries, corpus, top_k);
-      },
-      arg("queries", "1 to " + std::to_string(kMaxQueries) + " texts or artifact URIs to compare; queries times top_k " +
-                         "may be " + std::to_string(kMaxResults) + " at most.")
+      [embedder](const std::vector<std::string>& queries, const std::vector<std::string>& corpus,
+                 int64_t top_k) { return similarity(embedder, queries, corpus, top_k); },
+      arg("queries", "1 to " + std::to_string(kMaxQueries) +
+                         " texts or artifact URIs to compare; queries times top_k " + "may be " +
+                         std::to_string(kMaxResults) + " at most.")
           .min_items(1)
           .max_items(kMaxQueries),
-      arg("corpus", "1 to " + std::to_string(kMaxTexts) + " texts or artifact URIs to search in; one artifact may hold " +
+      arg("corpus", "1 to " + std::to_string(kMaxTexts) +
+                        " texts or artifact URIs to search in; one artifact may hold " +
                         "any number of vectors.")
           .min_items(1)
           .max_items(kMaxTexts),
-      arg("top_k", "How many matches to return for each query.", int64_t{5}).minimum(1).maximum(kMaxResults));
+      arg("top_k", "How many matches to return for each query.", int64_t{5})
+          .minimum(1)
+          .maximum(kMaxResults));
 }
 
 }  // namespace gpumcp::interfaces

@@ -1,4 +1,5 @@
-// How a result hands over a tensor: as an artifact with a link, or as a file in the caller's workspace.
+// How a result hands over a tensor: as an artifact with a link, or as a file in the caller's
+// workspace.
 #pragma once
 
 #include <optional>

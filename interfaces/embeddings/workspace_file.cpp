@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -30,13 +31,14 @@ class Descriptor {
 };
 
 [[noreturn]] void fail(const std::filesystem::path& folder, int error) {
-  throw mcp::ToolError("cannot write into the workspace folder " + folder.string() + ": " + std::strerror(error) +
-                       "; output \"ref\" needs no folder");
+  throw mcp::ToolError("cannot write into the workspace folder " + folder.string() + ": " +
+                       std::strerror(error) + "; output \"ref\" needs no folder");
 }
 
 std::string random_digits(const std::filesystem::path& folder) {
   std::array<uint8_t, 8> bytes{};
-  if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) fail(folder, errno);
+  if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
+    fail(folder, errno);
   std::string out;
   for (uint8_t byte : bytes) {
     out += "0123456789abcdef"[byte >> 4];
@@ -49,10 +51,12 @@ std::string random_digits(const std::filesystem::path& folder) {
 
 std::filesystem::path write_new_file(const std::filesystem::path& folder, std::string_view stem,
                                      std::string_view extension, std::string_view bytes) {
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) fail(folder, errno);
   std::error_code error;
   const std::filesystem::path real = std::filesystem::canonical(folder, error);
   if (error) fail(folder, error.value());
-  // Opened without following a link that took the folder's place in between; the file is made relative to it.
+  // Opened without following a link that took the folder's place in between; the file is made
+  // relative to it.
   const Descriptor parent(::open(real.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (parent.get() < 0) fail(folder, errno);
   std::string name(stem);
@@ -60,8 +64,8 @@ std::filesystem::path write_new_file(const std::filesystem::path& folder, std::s
   name += random_digits(folder);
   name += '.';
   name += extension;
-  const Descriptor file(
-      ::openat(parent.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  const Descriptor file(::openat(parent.get(), name.c_str(),
+                                 O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (file.get() < 0) fail(folder, errno);
   while (!bytes.empty()) {
     const ssize_t n = ::write(file.get(), bytes.data(), bytes.size());

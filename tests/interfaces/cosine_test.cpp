@@ -30,7 +30,8 @@ TEST_CASE("dot() sums every element at any length") {
 }
 
 TEST_CASE("find_not_finite() finds the first NaN or infinity") {
-  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  const float nan = std::numeric_limits<float>::quiet_NaN(),
+              infinity = std::numeric_limits<float>::infinity();
   CHECK(find_not_finite(std::vector<float>{1, 2, 3}) == 3);
   CHECK(find_not_finite(std::vector<float>{1, nan, infinity}) == 1);
   CHECK(find_not_finite(std::vector<float>{1, 2, -infinity}) == 2);

@@ -1,4 +1,5 @@
-// The built-in interface on the real MiniLM, through a server and a client: the shape and size of every result.
+// The built-in interface on the real MiniLM, through a server and a client: the shape and size of
+// every result.
 #include <doctest/doctest.h>
 #include <sys/stat.h>
 
@@ -82,7 +83,8 @@ TEST_CASE("the tools are typed, short-named, read-only, and say what they return
     CHECK(tool.annotations->readOnlyHint == true);
     CHECK(tool.annotations->openWorldHint == false);
   }
-  CHECK(names == std::vector<std::string>{"get_model_info", "get_embedding", "get_embeddings", "similarity"});
+  CHECK(names == std::vector<std::string>{"get_model_info", "get_embedding", "get_embeddings",
+                                          "similarity"});
   const Json& output = (*tools)[1].outputSchema;
   CHECK(keys(output["properties"]) ==
         always_and({"uri", "path", "embedding", "truncated", "tokens", "max_tokens"}));
@@ -105,7 +107,8 @@ TEST_CASE("get_model_info describes MiniLM") {
   CHECK(info["loaded"].is_boolean());
 }
 
-TEST_CASE("get_embedding by reference is small, and its artifact equals the inline vector bit by bit") {
+TEST_CASE(
+    "get_embedding by reference is small, and its artifact equals the inline vector bit by bit") {
   const CallToolResult result = worker().call("get_embedding", {{"text", "hello world"}});
   REQUIRE(!result.isError);
   check_small_and_equal(result);
@@ -129,13 +132,15 @@ TEST_CASE("get_embedding by reference is small, and its artifact equals the inli
   const Npy npy = parse_npy(bytes);
   CHECK(npy.header.find("(384,)") != std::string::npos);
   CHECK(npy.header.find("<f4") != std::string::npos);
-  const CallToolResult all = worker().call("get_embedding", {{"text", "hello world"}, {"output", "inline"}});
+  const CallToolResult all =
+      worker().call("get_embedding", {{"text", "hello world"}, {"output", "inline"}});
   const Json inlined = Json::parse(all.structuredContent);
   CHECK(keys(inlined) == always_and({"embedding"}));
   CHECK(text_of(all) == all.structuredContent);
   CHECK(all.content.size() == 1);
   CHECK(inlined["embedding"].get<std::vector<float>>() == npy.values);
-  CHECK(std::vector<float>(npy.values.begin(), npy.values.begin() + 10) == value["preview"].get<std::vector<float>>());
+  CHECK(std::vector<float>(npy.values.begin(), npy.values.begin() + 10) ==
+        value["preview"].get<std::vector<float>>());
 }
 
 TEST_CASE("a long text is cut as the model says, and the result says so") {
@@ -160,7 +165,8 @@ TEST_CASE("texts that are long in bytes or in escapes leave the result under 1 K
     emoji += "😀";
     control += '\x01';
   }
-  for (const std::string& text : {wide, emoji, control, std::string(1000, '"'), std::string(1000, '\\')}) {
+  for (const std::string& text :
+       {wide, emoji, control, std::string(1000, '"'), std::string(1000, '\\')}) {
     const CallToolResult result = worker().call("get_embedding", {{"text", text}});
     REQUIRE(!result.isError);
     check_small_and_equal(result);
@@ -174,14 +180,15 @@ TEST_CASE("texts that are long in bytes or in escapes leave the result under 1 K
 
 TEST_CASE("an empty text and NUL characters have vectors") {
   CHECK(worker().inline_vector("").size() == 384);
-  CHECK(max_difference(worker().inline_vector(std::string("hel\0lo world", 12)), worker().inline_vector("hello world")) <=
-        1e-6);
+  CHECK(max_difference(worker().inline_vector(std::string("hel\0lo world", 12)),
+                       worker().inline_vector("hello world")) <= 1e-6);
 }
 
 TEST_CASE("get_embedding writes a file into the workspace, for its owner's eyes") {
   Folder folder;
   Worker& own = Worker::start({"embeddings"}, {{"workspace", folder.path.string()}});
-  const CallToolResult result = own.call("get_embedding", {{"text", "hello world"}, {"output", "file"}});
+  const CallToolResult result =
+      own.call("get_embedding", {{"text", "hello world"}, {"output", "file"}});
   REQUIRE(!result.isError);
   check_small_and_equal(result);
   CHECK(result.content.size() == 1);
@@ -190,37 +197,41 @@ TEST_CASE("get_embedding writes a file into the workspace, for its owner's eyes"
   const fs::path path = value["path"].get<std::string>();
   CHECK(path.parent_path() == folder.path);
   CHECK(path.extension() == ".npy");
-  struct stat status {};
+  struct stat status{};
   REQUIRE(stat(path.c_str(), &status) == 0);
   CHECK((status.st_mode & 07777) == 0600);
   CHECK(parse_npy(read_file(path)).values == own.inline_vector("hello world"));
-  CHECK(own.value("get_embedding", {{"text", "hello world"}, {"output", "file"}})["path"] != path.string());
+  CHECK(own.value("get_embedding", {{"text", "hello world"}, {"output", "file"}})["path"] !=
+        path.string());
 
   SUBCASE("the workspace that the request names comes first") {
     Folder other;
-    auto text = own.client().request("tools/call",
-                                     R"("name":"get_embeddings","arguments":{"texts":["a","b"],"output":"file"})", {},
-                                     {{"gpumcp/workspace", other.path.string()}});
+    auto text = own.client().request(
+        "tools/call", R"("name":"get_embeddings","arguments":{"texts":["a","b"],"output":"file"})",
+        {}, {{"gpumcp/workspace", other.path.string()}});
     REQUIRE(text);
     const Json sent = Json::parse(*text)["structuredContent"];
     const fs::path written = sent["path"].get<std::string>();
     CHECK(written.parent_path() == other.path);
     CHECK(parse_npy(read_file(written)).header.find("(2, 384)") != std::string::npos);
   }
-  SUBCASE("a workspace that is gone is an error that names it") {
-    fs::remove_all(folder.path);
-    const std::string said = own.error("get_embedding", {{"text", "a"}, {"output", "file"}});
-    CHECK(said.find(folder.path.string()) != std::string::npos);
+  SUBCASE("a workspace that is not there is an error that names it") {
+    const std::string gone = (folder.path / "gone" / "deeper").string();
+    Worker& lost = Worker::start({"embeddings"}, {{"workspace", gone}});
+    const std::string said = lost.error("get_embedding", {{"text", "a"}, {"output", "file"}});
+    CHECK(said.find(gone) != std::string::npos);
     CHECK(said.find("No such file") != std::string::npos);
   }
 }
 
 TEST_CASE("without a workspace, output file says what to do instead") {
-  CHECK(worker().error("get_embedding", {{"text", "a"}, {"output", "file"}}).find("\"ref\"") != std::string::npos);
+  CHECK(worker().error("get_embedding", {{"text", "a"}, {"output", "file"}}).find("\"ref\"") !=
+        std::string::npos);
 }
 
 TEST_CASE("get_embeddings gives one artifact whose rows equal single calls") {
-  const std::vector<std::string> texts = {"hello world", "", "a cat sat on the mat", "the stock market fell sharply today"};
+  const std::vector<std::string> texts = {"hello world", "", "a cat sat on the mat",
+                                          "the stock market fell sharply today"};
   const CallToolResult result = worker().call("get_embeddings", {{"texts", texts}});
   REQUIRE(!result.isError);
   check_small_and_equal(result);
@@ -260,8 +271,8 @@ TEST_CASE("calls that come at once share batches and get the same vectors") {
   std::vector<std::thread> threads;
   for (size_t i = 0; i < kCalls; ++i) {
     threads.emplace_back([&, i] {
-      auto result = worker().client().call_tool("get_embedding",
-                                                {{"text", "text " + std::to_string(i)}, {"output", "inline"}});
+      auto result = worker().client().call_tool(
+          "get_embedding", {{"text", "text " + std::to_string(i)}, {"output", "inline"}});
       if (result) results[i] = *result;
     });
   }
@@ -272,13 +283,16 @@ TEST_CASE("calls that come at once share batches and get the same vectors") {
     largest = std::max(largest, result._meta["gpumcp/usage"]["batch_size"].get<int64_t>());
   }
   CHECK(largest > 1);
-  CHECK(max_difference(Json::parse(results[7].structuredContent)["embedding"].get<std::vector<float>>(), expected) <= 1e-6);
+  CHECK(max_difference(
+            Json::parse(results[7].structuredContent)["embedding"].get<std::vector<float>>(),
+            expected) <= 1e-6);
 }
 
 TEST_CASE("every result says what the call cost, an error too") {
-  const Json usage = worker().call("get_embedding", {{"text", "hello world"}})._meta["gpumcp/usage"];
-  for (const char* key :
-       {"queue_ms", "load_ms", "tokenize_ms", "gpu_ms", "batch_size", "tokens", "cold", "gpu_held_s"}) {
+  const Json usage =
+      worker().call("get_embedding", {{"text", "hello world"}})._meta["gpumcp/usage"];
+  for (const char* key : {"queue_ms", "load_ms", "tokenize_ms", "gpu_ms", "batch_size", "tokens",
+                          "cold", "gpu_held_s"}) {
     CAPTURE(key);
     CHECK(usage.contains(key));
   }
@@ -295,7 +309,8 @@ TEST_CASE("similarity equals a plain computation, for texts and artifacts in any
   const std::string query = "a cat sat on the mat";
   std::vector<std::pair<double, size_t>> expected;
   for (size_t i = 0; i < corpus.size(); ++i)
-    expected.emplace_back(-cosine(worker().inline_vector(query), worker().inline_vector(corpus[i])), i);
+    expected.emplace_back(-cosine(worker().inline_vector(query), worker().inline_vector(corpus[i])),
+                          i);
   std::sort(expected.begin(), expected.end());
 
   const std::string query_uri = worker().value("get_embedding", {{"text", query}})["uri"];
@@ -305,7 +320,8 @@ TEST_CASE("similarity equals a plain computation, for texts and artifacts in any
   mixed[0] = one_uri;
   for (const std::string& asked : {query, query_uri}) {
     for (const Json& searched : {Json(corpus), Json::array({corpus_uri}), Json(mixed)}) {
-      const CallToolResult result = worker().call("similarity", {{"queries", {asked}}, {"corpus", searched}});
+      const CallToolResult result =
+          worker().call("similarity", {{"queries", {asked}}, {"corpus", searched}});
       REQUIRE(!result.isError);
       check_small_and_equal(result);
       const Json value = Json::parse(result.structuredContent);
@@ -316,22 +332,27 @@ TEST_CASE("similarity equals a plain computation, for texts and artifacts in any
       REQUIRE(matches.size() == 4);
       for (size_t i = 0; i < 4; ++i) {
         CHECK(matches[i]["index"] == expected[i].second);
-        CHECK(matches[i]["score"].get<double>() == doctest::Approx(-expected[i].first).epsilon(2e-6));
+        CHECK(matches[i]["score"].get<double>() ==
+              doctest::Approx(-expected[i].first).epsilon(2e-6));
         const size_t at = expected[i].second;
-        CHECK(matches[i].contains("text") == !searched[std::min(at, searched.size() - 1)].get<std::string>().starts_with("gpumcp:"));
+        CHECK(
+            matches[i].contains("text") ==
+            !searched[std::min(at, searched.size() - 1)].get<std::string>().starts_with("gpumcp:"));
       }
     }
   }
-  const Json two = worker().value("similarity", {{"queries", {query, corpus[2]}}, {"corpus", corpus}, {"top_k", 1}});
+  const Json two = worker().value(
+      "similarity", {{"queries", {query, corpus[2]}}, {"corpus", corpus}, {"top_k", 1}});
   CHECK(two["results"][0]["matches"].size() == 1);
   CHECK(two["results"][1]["matches"][0]["index"] == 2);
-  CHECK(two["results"][1]["matches"][0]["score"].get<double>() == doctest::Approx(1.0).epsilon(1e-5));
+  CHECK(two["results"][1]["matches"][0]["score"].get<double>() ==
+        doctest::Approx(1.0).epsilon(1e-5));
 }
 
 TEST_CASE("similarity leaves out the texts where they would make the result large") {
   const std::vector<std::string> corpus(64, std::string(500, 'a'));
-  const CallToolResult result =
-      worker().call("similarity", {{"queries", {std::string(500, 'b')}}, {"corpus", corpus}, {"top_k", 20}});
+  const CallToolResult result = worker().call(
+      "similarity", {{"queries", {std::string(500, 'b')}}, {"corpus", corpus}, {"top_k", 20}});
   REQUIRE(!result.isError);
   check_small_and_equal(result);
   const Json value = Json::parse(result.structuredContent);
@@ -357,11 +378,13 @@ TEST_CASE("arguments that are wrong are errors that name their path") {
       {{"get_embeddings", {{"texts", {"a"}}, {"output", "inline"}}}, "arguments.output"},
       {{"similarity", {{"queries", {"a"}}}}, "arguments.corpus"},
       {{"similarity", {{"queries", {"a"}}, {"corpus", {"b", unknown}}}}, "arguments.corpus[1]"},
-      {{"similarity", {{"queries", {"gpumcp://artifacts/../x"}}, {"corpus", {"b"}}}}, "arguments.queries[0]"},
+      {{"similarity", {{"queries", {"gpumcp://artifacts/../x"}}, {"corpus", {"b"}}}},
+       "arguments.queries[0]"},
       {{"similarity", {{"queries", {"a"}}, {"corpus", {"b"}}, {"top_k", 0}}}, "arguments.top_k"},
       {{"similarity", {{"queries", {"a"}}, {"corpus", {"b"}}, {"top_k", 65}}}, "arguments.top_k"},
       {{"similarity",
-        {{"queries", std::vector<std::string>(16, "a")}, {"corpus", std::vector<std::string>(9, "b")}}},
+        {{"queries", std::vector<std::string>(16, "a")},
+         {"corpus", std::vector<std::string>(9, "b")}}},
        "arguments.top_k"},
   };
   for (const auto& [call, path] : cases) {
@@ -375,7 +398,8 @@ TEST_CASE("arguments that are wrong are errors that name their path") {
 }
 
 TEST_CASE("an artifact that is not there is no resource") {
-  for (const char* uri : {"gpumcp://artifacts/00000000000000000000000000000000", "gpumcp://artifacts/../../x"}) {
+  for (const char* uri :
+       {"gpumcp://artifacts/00000000000000000000000000000000", "gpumcp://artifacts/../../x"}) {
     const auto contents = worker().client().read_resource(uri);
     REQUIRE(!contents);
     CHECK(contents.error().code == gpumcp::mcp::ErrorCode::invalid_params);

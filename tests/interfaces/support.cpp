@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <cstring>
@@ -25,9 +26,15 @@ const mcp::PluginEntry& open_interface(const std::string& name) {
 
 }  // namespace
 
+std::filesystem::path broken_model() {
+  static const std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / ("gpumcp-broken-" + std::to_string(getpid()));
+  return folder;
+}
+
 // The process has one Runtime, so that the folders of models are the same for every worker here.
 Worker::Worker(Json options) : options_(std::move(options)), server_({.name = "test"}) {
-  options_["models"] = {{"mine", "/nonexistent/folder"}};
+  options_["models"] = {{"mine", "/nonexistent/folder"}, {"broken", broken_model().string()}};
   options_["threads"] = 2;
 }
 
@@ -52,7 +59,10 @@ void Worker::open(const std::string& name) {
   entry.load(*this);
 }
 
-void Worker::end_all() { workers().clear(); }
+void Worker::end_all() {
+  workers().clear();
+  std::filesystem::remove_all(broken_model());
+}
 
 Worker::~Worker() {
   client_.reset();
@@ -79,7 +89,8 @@ std::string Worker::error(const std::string& tool, const Json& arguments) {
 }
 
 std::vector<float> Worker::inline_vector(const std::string& text) {
-  return value("get_embedding", {{"text", text}, {"output", "inline"}})["embedding"].get<std::vector<float>>();
+  return value("get_embedding", {{"text", text}, {"output", "inline"}})["embedding"]
+      .get<std::vector<float>>();
 }
 
 std::string Worker::read_bytes(const std::string& uri) {
@@ -95,9 +106,11 @@ std::string Worker::read_bytes(const std::string& uri) {
 Npy parse_npy(const std::string& bytes) {
   REQUIRE(bytes.size() > 10);
   REQUIRE(bytes.substr(0, 8) == std::string("\x93NUMPY\x01\x00", 8));
-  const size_t header = static_cast<unsigned char>(bytes[8]) + 256u * static_cast<unsigned char>(bytes[9]);
+  const size_t header =
+      static_cast<unsigned char>(bytes[8]) + 256u * static_cast<unsigned char>(bytes[9]);
   REQUIRE(bytes.size() >= 10 + header);
-  Npy out{.header = bytes.substr(10, header), .values = std::vector<float>((bytes.size() - 10 - header) / 4)};
+  Npy out{.header = bytes.substr(10, header),
+          .values = std::vector<float>((bytes.size() - 10 - header) / 4)};
   std::memcpy(out.values.data(), bytes.data() + 10 + header, out.values.size() * 4);
   return out;
 }
@@ -110,7 +123,8 @@ std::string text_of(const CallToolResult& result) {
 double max_difference(const std::vector<float>& a, const std::vector<float>& b) {
   REQUIRE(a.size() == b.size());
   double worst = 0;
-  for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(double{a[i]} - double{b[i]}));
+  for (size_t i = 0; i < a.size(); ++i)
+    worst = std::max(worst, std::abs(double{a[i]} - double{b[i]}));
   return worst;
 }
 

@@ -1,7 +1,9 @@
-// A worker in the test's process: a server, the built interfaces opened by dlopen as the program does it, and a
-// client over memory transports. Workers live until end_all(), as a plugin's host must live as long as its process.
+// A worker in the test's process: a server, the built interfaces opened by dlopen as the program
+// does it, and a client over memory transports. Workers live until end_all(), as a plugin's host
+// must live as long as its process.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -28,7 +30,9 @@ class Worker final : public mcp::PluginHost {
   mcp::Registry& registry() override { return server_; }
   const Json& options() const override { return options_; }
   void on_status(std::function<Json()> status) override { statuses.push_back(std::move(status)); }
-  void on_shutdown(std::function<void()> shutdown) override { shutdowns.push_back(std::move(shutdown)); }
+  void on_shutdown(std::function<void()> shutdown) override {
+    shutdowns.push_back(std::move(shutdown));
+  }
 
   // Opens one more. Throws what its load() throws.
   void open(const std::string& name);
@@ -63,6 +67,10 @@ Npy parse_npy(const std::string& bytes);
 
 std::string text_of(const CallToolResult& result);
 double max_difference(const std::vector<float>& a, const std::vector<float>& b);
+
+// Where every worker here looks for the model "broken"; a test case puts one there. Removed by
+// end_all().
+std::filesystem::path broken_model();
 
 inline constexpr const char* kMiniLm = "sentence-transformers/all-MiniLM-L6-v2";
 

@@ -1,5 +1,6 @@
-// An interface for tests of fronts, workers and clients: tools that succeed, wait, hang, crash, print and throw.
-// No torch, so that a worker starts in milliseconds. Every tool may run on any number of threads at once.
+// An interface for tests of fronts, workers and clients: tools that succeed, wait, hang, crash,
+// print and throw. No torch, so that a worker starts in milliseconds. Every tool may run on any
+// number of threads at once.
 #include <gpumcp/interface.h>
 #include <unistd.h>
 
@@ -34,7 +35,8 @@ Slept sleep_ms(int64_t ms, Context& context) {
     const auto done = std::chrono::duration_cast<milliseconds>(Clock::now() - begin).count();
     context.progress(static_cast<double>(done), static_cast<double>(ms), "sleeping");
   }
-  return {std::chrono::duration_cast<milliseconds>(Clock::now() - begin).count(), context.cancelled()};
+  return {std::chrono::duration_cast<milliseconds>(Clock::now() - begin).count(),
+          context.cancelled()};
 }
 
 // Never returns, whatever the caller does; only the end of the process ends it.
@@ -48,21 +50,25 @@ void hang() {
 }  // namespace
 
 GPUMCP_INTERFACE(test_tools, interface) {
-  interface.expose("echo", "Gives the text back.", [](const std::string& text) { return text; },
-                   arg("text", "What to give back."));
+  interface.expose(
+      "echo", "Gives the text back.", [](const std::string& text) { return text; },
+      arg("text", "What to give back."));
   interface.expose("sleep_ms", "Waits; can be cancelled, and reports progress.", sleep_ms,
                    arg("ms", "How long, in milliseconds.").minimum(0).maximum(3'600'000));
   interface.expose("hang", "Never returns and ignores cancellation.", hang);
-  interface.expose("crash", "Ends its process by a segmentation fault.", [] { std::raise(SIGSEGV); });
-  interface.expose("print_stdout", "Prints the text to the process's standard output.",
-                   [](const std::string& text) {
-                     std::fwrite(text.data(), 1, text.size(), stdout);
-                     std::fflush(stdout);
-                   },
-                   arg("text", "What to print."));
-  interface.expose("throw_error", "Fails with the message.",
-                   [](const std::string& message) { throw std::runtime_error(message); },
-                   arg("message", "What the error says."));
+  interface.expose("crash", "Ends its process by a segmentation fault.",
+                   [] { std::raise(SIGSEGV); });
+  interface.expose(
+      "print_stdout", "Prints the text to the process's standard output.",
+      [](const std::string& text) {
+        std::fwrite(text.data(), 1, text.size(), stdout);
+        std::fflush(stdout);
+      },
+      arg("text", "What to print."));
+  interface.expose(
+      "throw_error", "Fails with the message.",
+      [](const std::string& message) { throw std::runtime_error(message); },
+      arg("message", "What the error says."));
   interface.expose("pid", "The id of the process that runs the tools.",
                    []() -> int64_t { return ::getpid(); });
 }
