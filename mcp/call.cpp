@@ -125,7 +125,7 @@ void Call::notify_progress(const Json& params) {
   std::string text = fmt::format(R"({{"progressToken":{},"progress":)", spec_.progress_token);
   append_number(text, value);
   if (auto total = params.find("total"); total != params.end() && total->is_number())
-    (text += R"(,"total":)") += to_text(*total);
+    append_number(text += R"(,"total":)", total->get<double>());
   if (auto message = params.find("message");
       message != params.end() && message->is_string() && spec_.version >= "2025-03-26")
     (text += R"(,"message":)") += to_text(*message);

@@ -325,8 +325,8 @@ class Builder {
     key_ = std::move(key);
     return true;
   }
-  bool parse_error(size_t, const std::string&, const Json::exception& e) {
-    error_ = e.what();
+  bool parse_error(size_t, const std::string& token, const Json::exception&) {
+    error_ = fmt::format("{} is beyond the numbers that a double holds", token.substr(0, 40));
     return false;
   }
 

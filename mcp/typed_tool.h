@@ -7,6 +7,7 @@
 // a WithContent<T> is T with links or images after its text; a CallToolResult goes out as it is; void says "done".
 #pragma once
 
+#include <cmath>
 #include <functional>
 #include <tuple>
 #include <type_traits>
@@ -24,8 +25,8 @@ class Arg {
  public:
   Arg(std::string name, std::string description) : name_(std::move(name)), description_(std::move(description)) {}
 
-  Arg& minimum(double value) { return set("minimum", value); }
-  Arg& maximum(double value) { return set("maximum", value); }
+  Arg& minimum(double value) { return set("minimum", number(value)); }
+  Arg& maximum(double value) { return set("maximum", number(value)); }
   Arg& min_items(size_t n) { return set("minItems", n); }
   Arg& max_items(size_t n) { return set("maxItems", n); }
   Arg& min_length(size_t n) { return set("minLength", n); }
@@ -46,6 +47,12 @@ class Arg {
   const std::optional<std::string>& default_json() const { return default_; }
 
  private:
+  // Whole bounds are written as integers: 1, not 1.0.
+  static Json number(double value) {
+    const bool whole = std::abs(value) < 9e15 && std::trunc(value) == value;
+    return whole ? Json(static_cast<int64_t>(value)) : Json(value);
+  }
+
   std::string name_, description_;
   Json keywords_ = Json::object();
   std::optional<std::string> default_;  // JSON text

@@ -15,3 +15,12 @@ target_link_libraries(mcp_test PRIVATE gpumcp::mcp fmt::fmt doctest::doctest gpu
 target_precompile_headers(mcp_test PRIVATE <doctest/doctest.h> <nlohmann/json.hpp> <map> <memory> <string> <vector>)
 set_source_files_properties(mcp/main.cpp PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
 add_test(NAME mcp COMMAND mcp_test)
+include(fuzz/fuzz.cmake)
+
+# Transcripts of whole conversations; rewrite the server's lines with: mcp_transcripts --update tests/transcripts/*.jsonl
+add_executable(mcp_transcripts mcp/transcripts.cpp)
+target_link_libraries(mcp_transcripts PRIVATE gpumcp::mcp gpumcp::build)
+add_test(NAME mcp_transcripts COMMAND mcp_transcripts
+  ${CMAKE_CURRENT_SOURCE_DIR}/transcripts/modern.jsonl
+  ${CMAKE_CURRENT_SOURCE_DIR}/transcripts/legacy.jsonl
+  ${CMAKE_CURRENT_SOURCE_DIR}/transcripts/errors.jsonl)
