@@ -92,20 +92,19 @@ class World:
     def end(self):
         """Ends what is there, and says what would not go."""
         bad_lines = [line for pipe in self.pipes for line in pipe.bad_lines]
-        for pipe in self.pipes:
-            if pipe.alive():
-                pipe.close()
-        if self.processes():
-            self.run("stop")
         try:
+            for pipe in self.pipes:
+                if pipe.alive():
+                    pipe.close()
+            if self.processes():
+                self.run("stop")
             self.wait_gone()
-        except AssertionError:
+        finally:
             left = {pid: " ".join(client.command_of(pid)) for pid in self.processes()}
             for pid in left:
                 os.kill(pid, signal.SIGKILL)
-            raise AssertionError(f"processes left behind: {left}") from None
-        finally:
             shutil.rmtree(self.folder, ignore_errors=True)
+            assert not left, f"processes left behind: {left}"
         assert not bad_lines, f"not JSON on stdout: {bad_lines[:3]}"
 
 
