@@ -69,8 +69,10 @@ Result<void> Client::negotiate() {
         return {};
       }
     }
-  } else if (found.error().code == ErrorCode::closed || found.error().code == ErrorCode::io_error) {
-    return tl::unexpected(found.error());  // the connection failed, which says nothing about the era
+  } else if (const int code = static_cast<int>(found.error().code);
+             found.error().code == ErrorCode::closed || found.error().code == ErrorCode::io_error || code == 401 ||
+             code == 403 || code >= 500) {
+    return tl::unexpected(found.error());  // no connection, or an HTTP refusal: that says nothing about the era
   }
   if (options_.era == Era::modern)
     return fail(ErrorCode::unsupported_protocol_version,
