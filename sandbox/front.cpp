@@ -125,8 +125,9 @@ void Front::send(const std::shared_ptr<Link>& link, std::shared_ptr<Forward> for
     params = fmt::format(R"("uri":{})", json_string(request.name()));
   }
   mcp::Json meta = forwarded_meta(request.meta());
-  if (!options_.workspace.empty() && !meta.contains("gpumcp/workspace"))
-    meta["gpumcp/workspace"] = options_.workspace.string();
+  // Ours alone to say: a client, perhaps on another machine, must not choose where files are written.
+  meta.erase("gpumcp/workspace");
+  if (!options_.workspace.empty()) meta["gpumcp/workspace"] = options_.workspace.string();
 
   mcp::Client::AsyncHandlers handlers;
   handlers.on_result = [this, link, forward](mcp::Result<std::string_view> result) {

@@ -126,7 +126,10 @@ class Worker {
     return config_.idle_s && server_.calls_in_flight() == 0 && Clock::now() >= idle_deadline();
   }
   Clock::time_point idle_deadline() const {
-    return server_.last_activity() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(*config_.idle_s));
+    // The front that started this worker has a call for it: that one is waited for, however short the idle time.
+    const bool fresh = server_.last_activity() == born_;
+    const double idle_s = fresh ? std::max(*config_.idle_s, 10.0) : *config_.idle_s;
+    return server_.last_activity() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(idle_s));
   }
   Clock::duration grace() const {
     return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(config_.cancel_grace_s));
@@ -185,6 +188,7 @@ class Worker {
   std::atomic<bool> stop_asked_ = false, killed_ = false;
   mcp::Server server_;
   PluginHost host_;
+  const Clock::time_point born_ = server_.last_activity();
 };
 
 void report(int ready_fd, std::string_view text) {

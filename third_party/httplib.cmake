@@ -8,7 +8,9 @@ endif()
 add_library(gpumcp_httplib INTERFACE)
 target_include_directories(gpumcp_httplib SYSTEM INTERFACE ${GPUMCP_HTTPLIB_INCLUDE})
 if(GPUMCP_HTTPLIB_LIBRARY)
-  target_link_libraries(gpumcp_httplib INTERFACE ${GPUMCP_HTTPLIB_LIBRARY})
+  # Only for whoever uses it, whatever the link line says before: an interface, which has torch in its process, must
+  # not bring a second httplib along.
+  target_link_libraries(gpumcp_httplib INTERFACE "-Wl,--push-state,--as-needed,${GPUMCP_HTTPLIB_LIBRARY},--pop-state")
   get_filename_component(gpumcp_httplib_dir ${GPUMCP_HTTPLIB_LIBRARY} DIRECTORY)
   set(gpumcp_httplib_pc ${gpumcp_httplib_dir}/pkgconfig/cpp-httplib.pc)
   if(EXISTS ${gpumcp_httplib_pc})
@@ -19,7 +21,9 @@ if(GPUMCP_HTTPLIB_LIBRARY)
   # Only the headers' templates touch OpenSSL; where they are missing, https is too.
   if("${gpumcp_httplib_defines}" MATCHES "OPENSSL")
     find_package(OpenSSL REQUIRED)
-    target_link_libraries(gpumcp_httplib INTERFACE OpenSSL::SSL OpenSSL::Crypto)
+    target_include_directories(gpumcp_httplib SYSTEM INTERFACE ${OPENSSL_INCLUDE_DIR})
+    target_link_libraries(gpumcp_httplib INTERFACE
+      "-Wl,--push-state,--as-needed,${OPENSSL_SSL_LIBRARY},${OPENSSL_CRYPTO_LIBRARY},--pop-state")
   endif()
 endif()
 add_library(gpumcp::httplib ALIAS gpumcp_httplib)
