@@ -9,7 +9,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <cstring>
+#include <vector>
 
 #include "mcp/line_transport.h"
 #include "sandbox/manifest.h"
@@ -138,8 +140,15 @@ mcp::Result<std::shared_ptr<WorkerProcess>> Launcher::start(const RuntimeFolder&
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  // OpenMP's threads wait by spinning unless told otherwise, and read that once, when the library is loaded: on a
+  // machine whose cores others use too, that costs many times the work itself.
+  std::vector<char*> environment;
+  for (char** variable = environ; *variable; ++variable) environment.push_back(*variable);
+  char passive[] = "OMP_WAIT_POLICY=PASSIVE";
+  if (!std::getenv("OMP_WAIT_POLICY")) environment.push_back(passive);
+  environment.push_back(nullptr);
   pid_t pid = 0;
-  const int error = posix_spawn(&pid, program.c_str(), &actions, &attributes, const_cast<char**>(argv), environ);
+  const int error = posix_spawn(&pid, program.c_str(), &actions, &attributes, const_cast<char**>(argv), environment.data());
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   ::close(pipe_fds[1]);
