@@ -59,8 +59,8 @@ TEST_CASE("whatever a handler throws becomes this call's isError, and the server
 }
 
 TEST_CASE("a cancelled call sees its stop_token, answers nothing, and the others go on") {
-  Server server;
   Waiting waiting;
+  Server server;
   expose_wait(server, waiting);
   server.expose("echo", "d", [](int n) { return n; }, arg("n"));
   Peer peer(server);
@@ -82,8 +82,8 @@ TEST_CASE("a cancelled call sees its stop_token, answers nothing, and the others
 }
 
 TEST_CASE("an id that is in flight is refused, and free once its answer is out") {
-  Server server;
   Waiting waiting;
+  Server server;
   expose_wait(server, waiting);
   server.expose("echo", "d", [](int n) { return n; }, arg("n"));
   Peer peer(server);
@@ -195,8 +195,8 @@ TEST_CASE("a thousand piped calls are all answered, each once") {
 }
 
 TEST_CASE("a server whose threads and queue are full says busy at once") {
-  Server server({.max_running_calls = 1, .max_queued_calls = 1});
   Waiting waiting;
+  Server server({.max_running_calls = 1, .max_queued_calls = 1});
   expose_wait(server, waiting);
   server.expose("echo", "d", [] { return 1; });
   Peer peer(server);
@@ -211,8 +211,8 @@ TEST_CASE("a server whose threads and queue are full says busy at once") {
 }
 
 TEST_CASE("the end of input lets calls finish, then cancels what goes on") {
-  Server server({.drain = std::chrono::seconds(20)});
   Gate began, go;
+  Server server({.drain = std::chrono::seconds(20)});
   server.expose("soon", "d", [&] {
     began.open();
     go.wait();
@@ -241,8 +241,8 @@ TEST_CASE("the end of input lets calls finish, then cancels what goes on") {
     served.get();
     CHECK(contains(**mine->read(), "\"id\":1"));  // answered before serve() returned
   }
-  Server impatient({.drain = std::chrono::milliseconds(1)});
   Waiting waiting;
+  Server impatient({.drain = std::chrono::milliseconds(1)});
   expose_wait(impatient, waiting);
   HalfClosed half(*theirs);
   auto served = std::async(std::launch::async, [&] { impatient.serve(half); });
@@ -291,13 +291,13 @@ TEST_CASE("a peer that stops reading holds up neither a cancellation nor the end
     std::vector<std::string> in;
     bool closed = false, blocked = false;
   };
-  Server server({.drain = std::chrono::milliseconds(1)});
   Gate stopped;
+  Stuck stuck;
+  Server server({.drain = std::chrono::milliseconds(1)});
   server.expose("noisy", "d", [&](Context& c) {
     std::stop_callback on_stop(c.stop_token(), [&] { stopped.open(); });
     c.progress(1);  // blocks
   });
-  Stuck stuck;
   auto served = std::async(std::launch::async, [&] { server.serve(stuck); });
   stuck.feed(modern_call("1", "noisy", "{}", R"(,"progressToken":1)"));
   REQUIRE(stuck.wait_blocked());
