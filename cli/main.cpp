@@ -28,6 +28,7 @@ int main(int argc, char** argv) {
   CLI::App app("GPU functions as MCP tools: serves interfaces to AI agents; the GPU is held only while calls run.");
   app.name("gpumcp");
   app.require_subcommand(1);
+  app.set_version_flag("--version", std::string("gpumcp ") + GPUMCP_VERSION, "Print the version and exit");
   app.footer("Start here:\n"
              "  gpumcp config claude-desktop        the entry that connects Claude Desktop\n"
              "  gpumcp call get_embedding text=hi   call a tool from the shell\n"

@@ -8,7 +8,7 @@ function(gpumcp_add_interface name)
   target_compile_features(${name} PRIVATE cxx_std_20)
   set_target_properties(${name} PROPERTIES
     PREFIX "" SUFFIX ".so" LIBRARY_OUTPUT_DIRECTORY "${folder}" DEFINE_SYMBOL ""
-    BUILD_RPATH_USE_ORIGIN ON INSTALL_RPATH "$ORIGIN/../..")
+    INSTALL_RPATH "$ORIGIN/../.." INSTALL_RPATH_USE_LINK_PATH ON BUILD_WITH_INSTALL_RPATH ON)
   if(arg_NO_TORCH)
     target_link_libraries(${name} PRIVATE gpumcp::interface_base)
   else()
