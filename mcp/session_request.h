@@ -1,0 +1,30 @@
+// What session.cpp settles about a request and session_methods.cpp answers. Private to mcp.
+#pragma once
+
+#include "mcp/session.h"
+
+namespace gpumcp::mcp {
+
+// Eras in which a method exists.
+inline constexpr int kLegacy = 1, kModern = 2, kBoth = 3;
+
+inline std::string quoted_versions() {
+  Json versions = Json::array();
+  for (std::string_view v : kVersions) versions.push_back(v);
+  return to_text(versions);
+}
+
+// A request on its way to its method.
+struct Session::Request {
+  Message message;
+  std::shared_ptr<ReplySink> sink;
+  bool modern = false;
+  std::string version;
+  Json meta = Json::object();
+  std::optional<LogLevel> log_level;
+  Implementation client;
+  // Members of params, as texts; empty if absent.
+  std::string_view name, arguments, uri, cursor, protocol_version, client_info, level;
+};
+
+}  // namespace gpumcp::mcp
