@@ -18,8 +18,11 @@ struct CallCommandOptions {
 
 // VALUE as the tool's schema wants it: as it stands for strings, else as JSON.
 mcp::Json parse_value(const std::string& key, const std::string& value, const mcp::Json& schema) {
-  const mcp::Json property = schema.value("properties", mcp::Json::object()).value(key, mcp::Json::object());
-  const std::string type = property.contains("type") && property["type"].is_string() ? property["type"].get<std::string>() : "";
+  const mcp::Json property =
+      schema.value("properties", mcp::Json::object()).value(key, mcp::Json::object());
+  const std::string type = property.contains("type") && property["type"].is_string()
+                               ? property["type"].get<std::string>()
+                               : "";
   if (type == "string") return value;
   auto parsed = mcp::parse_json(value);
   return parsed ? *parsed : mcp::Json(value);  // the server says what is wrong with it
@@ -30,7 +33,9 @@ void print_usage(const mcp::Json& meta) {
   if (usage == meta.end() || !usage->is_object()) return;
   std::string line;
   for (auto& [key, value] : usage->items())
-    line += fmt::format(" {}={}", key, value.is_number_float() ? fmt::format("{:.4g}", value.get<double>()) : mcp::to_text(value));
+    line += fmt::format(
+        " {}={}", key,
+        value.is_number_float() ? fmt::format("{:.4g}", value.get<double>()) : mcp::to_text(value));
   fmt::print(stderr, "usage:{}\n", line);
 }
 
@@ -52,7 +57,8 @@ int run_call(const CallCommandOptions& o) {
   if (!o.json.empty()) {
     auto parsed = mcp::parse_json(o.json);
     if (!parsed || !parsed->is_object())
-      throw std::invalid_argument(fmt::format("--json: expected an object{}", parsed ? "" : ": " + parsed.error().message));
+      throw std::invalid_argument(
+          fmt::format("--json: expected an object{}", parsed ? "" : ": " + parsed.error().message));
     arguments = std::move(*parsed);
   }
   if (!o.words.empty()) {
@@ -64,8 +70,10 @@ int run_call(const CallCommandOptions& o) {
     }
     for (const std::string& word : o.words) {
       const size_t equals = word.find('=');
-      if (equals == word.npos || equals == 0) throw std::invalid_argument(fmt::format("\"{}\": expected KEY=VALUE", word));
-      arguments[word.substr(0, equals)] = parse_value(word.substr(0, equals), word.substr(equals + 1), schema);
+      if (equals == word.npos || equals == 0)
+        throw std::invalid_argument(fmt::format("\"{}\": expected KEY=VALUE", word));
+      arguments[word.substr(0, equals)] =
+          parse_value(word.substr(0, equals), word.substr(equals + 1), schema);
     }
   }
   mcp::CallOptions call_options;
@@ -86,8 +94,10 @@ int run_call(const CallCommandOptions& o) {
     fmt::print("{}\n", mcp::Json::parse(result->structuredContent).dump(isatty(1) ? 2 : -1));
   } else {
     for (auto& block : result->content) {
-      if (auto* text = std::get_if<mcp::TextContent>(&block.value)) fmt::print("{}\n", text->text);
-      else if (auto* link = std::get_if<mcp::ResourceLink>(&block.value)) fmt::print("{}\n", link->uri);
+      if (auto* text = std::get_if<mcp::TextContent>(&block.value))
+        fmt::print("{}\n", text->text);
+      else if (auto* link = std::get_if<mcp::ResourceLink>(&block.value))
+        fmt::print("{}\n", link->uri);
     }
   }
   if (!result->_meta.is_null()) print_usage(result->_meta);
@@ -97,24 +107,27 @@ int run_call(const CallCommandOptions& o) {
 }  // namespace
 
 Command call_command() {
-  return {"call", "call a tool and print its result",
-          "  gpumcp call get_embedding text='hello world'\n"
-          "  gpumcp call similarity --json '{\"queries\":[\"cat\"],\"corpus\":[\"dog\",\"car\"]}'\n"
-          "  gpumcp call add a=1 b=2 -- ./hello_tool          any stdio server\n"
-          "  gpumcp call get_embedding text=hi --url http://127.0.0.1:8080/mcp\n"
-          "Exit codes: 0 ok, 1 usage, 4 server unreachable, 5 the tool answered an error.",
-          [](CLI::App& app, const std::vector<std::string>& behind) {
-            auto options = std::make_shared<CallCommandOptions>();
-            app.add_option("TOOL", options->tool, "the tool's name")->required();
-            app.add_option("ARGUMENTS", options->words, "KEY=VALUE…; behind --, the command of the server to call");
-            app.add_option("--json", options->json, "all arguments as one JSON object");
-            app.add_option("--interface", options->target.sandbox.interfaces, "interface to serve, as for gpumcp serve");
-            app.add_option("--timeout", options->timeout_s, "seconds to wait")->capture_default_str();
-            app.add_flag("--raw", options->raw, "print the whole result as it came");
-            options->target.declare(app, false);
-            options->target.command = behind;
-            return [options] { return run_call(*options); };
-          }};
+  return {
+      "call", "call a tool and print its result",
+      "  gpumcp call get_embedding text='hello world'\n"
+      "  gpumcp call similarity --json '{\"queries\":[\"cat\"],\"corpus\":[\"dog\",\"car\"]}'\n"
+      "  gpumcp call add a=1 b=2 -- ./hello_tool          any stdio server\n"
+      "  gpumcp call get_embedding text=hi --url http://127.0.0.1:8080/mcp\n"
+      "Exit codes: 0 ok, 1 usage, 4 server unreachable, 5 the tool answered an error.",
+      [](CLI::App& app, const std::vector<std::string>& behind) {
+        auto options = std::make_shared<CallCommandOptions>();
+        app.add_option("TOOL", options->tool, "the tool's name")->required();
+        app.add_option("ARGUMENTS", options->words,
+                       "KEY=VALUE…; behind --, the command of the server to call");
+        app.add_option("--json", options->json, "all arguments as one JSON object");
+        app.add_option("--interface", options->target.sandbox.interfaces,
+                       "interface to serve, as for gpumcp serve");
+        app.add_option("--timeout", options->timeout_s, "seconds to wait")->capture_default_str();
+        app.add_flag("--raw", options->raw, "print the whole result as it came");
+        options->target.declare(app, false);
+        options->target.command = behind;
+        return [options] { return run_call(*options); };
+      }};
 }
 
 }  // namespace gpumcp::cli

@@ -1,5 +1,6 @@
-// The table of subcommands. Each lives in a file of its own as a Command: a name, one line for the overview, an
-// example for its --help, and a function that declares its options and returns what to run. Main thread only.
+// The table of subcommands. Each lives in a file of its own as a Command: a name, one line for the
+// overview, an example for its --help, and a function that declares its options and returns what to
+// run. Main thread only.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -16,9 +17,10 @@ struct Command {
   const char* name;
   const char* summary;
   const char* examples;  // the footer of --help
-  // Declares options on `app`; the returned function runs the command and gives the exit code. `behind` are the
-  // words behind "--": another server's command line, which is not parsed.
-  std::function<std::function<int()>(CLI::App& app, const std::vector<std::string>& behind)> declare;
+  // Declares options on `app`; the returned function runs the command and gives the exit code.
+  // `behind` are the words behind "--": another server's command line, which is not parsed.
+  std::function<std::function<int()>(CLI::App& app, const std::vector<std::string>& behind)>
+      declare;
 };
 
 Command call_command();

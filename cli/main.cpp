@@ -25,19 +25,25 @@ void set_up_logging() {
 int main(int argc, char** argv) {
   using namespace gpumcp::cli;
   set_up_logging();
-  CLI::App app("GPU functions as MCP tools: serves interfaces to AI agents; the GPU is held only while calls run.");
+  CLI::App app(
+      "GPU functions as MCP tools: serves interfaces to AI agents; the GPU is held only while "
+      "calls run.");
   app.name("gpumcp");
   app.require_subcommand(1);
-  app.set_version_flag("--version", std::string("gpumcp ") + GPUMCP_VERSION, "Print the version and exit");
-  app.footer("Start here:\n"
-             "  gpumcp config claude-desktop        the entry that connects Claude Desktop\n"
-             "  gpumcp call get_embedding text=hi   call a tool from the shell\n"
-             "  gpumcp SUBCOMMAND --help            each with examples");
-  const auto dashes = std::find_if(argv + 1, argv + argc, [](const char* word) { return std::string_view(word) == "--"; });
+  app.set_version_flag("--version", std::string("gpumcp ") + GPUMCP_VERSION,
+                       "Print the version and exit");
+  app.footer(
+      "Start here:\n"
+      "  gpumcp config claude-desktop        the entry that connects Claude Desktop\n"
+      "  gpumcp call get_embedding text=hi   call a tool from the shell\n"
+      "  gpumcp SUBCOMMAND --help            each with examples");
+  const auto dashes = std::find_if(argv + 1, argv + argc,
+                                   [](const char* word) { return std::string_view(word) == "--"; });
   const std::vector<std::string> behind(dashes == argv + argc ? dashes : dashes + 1, argv + argc);
   std::function<int()> run;
-  for (const Command& command : {serve_command(), call_command(), tools_command(), status_command(), stop_command(),
-                                 config_command(), manifest_command(), worker_command(), version_command()}) {
+  for (const Command& command :
+       {serve_command(), call_command(), tools_command(), status_command(), stop_command(),
+        config_command(), manifest_command(), worker_command(), version_command()}) {
     CLI::App* sub = app.add_subcommand(command.name, command.summary);
     sub->footer(fmt::format("Examples:\n{}", command.examples));
     auto body = command.declare(*sub, behind);

@@ -10,21 +10,30 @@ namespace fs = std::filesystem;
 
 namespace {
 constexpr const char* kInstructions =
-    "Functions of this server run on a GPU worker that starts with the first call and leaves when idle, so the first "
-    "call may take some seconds. Large results are kept as artifacts, named by gpumcp://artifacts/… URIs: pass a URI "
-    "on to other tools (similarity takes them), read it as a resource for the .npy bytes, or ask for output \"file\".";
+    "Functions of this server run on a GPU worker that starts with the first call and leaves when "
+    "idle, so the first "
+    "call may take some seconds. Large results are kept as artifacts, named by "
+    "gpumcp://artifacts/… URIs: pass a URI "
+    "on to other tools (similarity takes them), read it as a resource for the .npy bytes, or ask "
+    "for output \"file\".";
 }  // namespace
 
 void SandboxOptions::declare(CLI::App& app, bool positional_interfaces) {
   if (positional_interfaces)
-    app.add_option("INTERFACE", interfaces, "built-in interfaces by name, or .so files; none: embeddings");
-  app.add_option("--model", models, "NAME or NAME=FOLDER: where a model lies; the first is the default model")
+    app.add_option("INTERFACE", interfaces,
+                   "built-in interfaces by name, or .so files; none: embeddings");
+  app.add_option("--model", models,
+                 "NAME or NAME=FOLDER: where a model lies; the first is the default model")
       ->type_name("NAME[=FOLDER]");
   app.add_option("--device", device, "auto, cpu, cuda or cuda:N")->capture_default_str();
-  app.add_option("--idle", idle, "seconds after the last call until the worker leaves, 0 or more, or never")->capture_default_str();
+  app.add_option("--idle", idle,
+                 "seconds after the last call until the worker leaves, 0 or more, or never")
+      ->capture_default_str();
   app.add_option("--provider", provider, "where the worker runs: local")->capture_default_str();
-  app.add_option("--threads", threads, "CPU threads of the worker; 0: as many as cores")->capture_default_str();
-  app.add_option("--cancel-grace", cancel_grace_s, "seconds that a cancelled call may go on before its worker is replaced")
+  app.add_option("--threads", threads, "CPU threads of the worker; 0: as many as cores")
+      ->capture_default_str();
+  app.add_option("--cancel-grace", cancel_grace_s,
+                 "seconds that a cancelled call may go on before its worker is replaced")
       ->capture_default_str();
   app.add_option("--workspace", workspace, "folder for results that are written as files");
   app.add_option("--name", name, "the server's name towards hosts")->capture_default_str();
@@ -32,7 +41,8 @@ void SandboxOptions::declare(CLI::App& app, bool positional_interfaces) {
 
 std::vector<sandbox::Manifest> SandboxOptions::manifests() const {
   std::vector<sandbox::Manifest> out;
-  const std::vector<std::string> wanted = interfaces.empty() ? std::vector<std::string>{"embeddings"} : interfaces;
+  const std::vector<std::string> wanted =
+      interfaces.empty() ? std::vector<std::string>{"embeddings"} : interfaces;
   for (const std::string& one : wanted) {
     auto library = sandbox::find_interface(one);
     if (!library) throw std::invalid_argument(library.error().message);
@@ -43,29 +53,36 @@ std::vector<sandbox::Manifest> SandboxOptions::manifests() const {
   return out;
 }
 
-sandbox::SandboxConfig SandboxOptions::config(const std::vector<sandbox::Manifest>& manifests) const {
+sandbox::SandboxConfig SandboxOptions::config(
+    const std::vector<sandbox::Manifest>& manifests) const {
   sandbox::SandboxConfig config;
   for (auto& manifest : manifests) config.interfaces.push_back(manifest.library);
   for (const std::string& model : models) {
     const size_t equals = model.find('=');
     const std::string model_name = model.substr(0, equals);
-    if (model_name.empty()) throw std::invalid_argument(fmt::format("--model {}: a name is missing before '='", model));
+    if (model_name.empty())
+      throw std::invalid_argument(fmt::format("--model {}: a name is missing before '='", model));
     if (config.default_model.empty()) config.default_model = model_name;
-    config.models[model_name] = equals == model.npos ? "" : fs::absolute(model.substr(equals + 1)).lexically_normal().string();
+    config.models[model_name] =
+        equals == model.npos ? ""
+                             : fs::absolute(model.substr(equals + 1)).lexically_normal().string();
   }
   if (device != "auto" && device != "cpu" && device != "cuda" && !device.starts_with("cuda:"))
-    throw std::invalid_argument(fmt::format("--device {}: expected auto, cpu, cuda or cuda:N", device));
+    throw std::invalid_argument(
+        fmt::format("--device {}: expected auto, cpu, cuda or cuda:N", device));
   config.device = device;
   config.threads = threads;
   config.cancel_grace_s = cancel_grace_s;
-  if (provider != "local") throw std::invalid_argument(fmt::format("--provider {}: only local is there", provider));
+  if (provider != "local")
+    throw std::invalid_argument(fmt::format("--provider {}: only local is there", provider));
   if (idle == "never") {
     config.idle_s.reset();
   } else {
     char* end = nullptr;
     const double seconds = std::strtod(idle.c_str(), &end);
     if (idle.empty() || *end || !(seconds >= 0 && seconds <= 1e9))
-      throw std::invalid_argument(fmt::format("--idle {}: expected seconds, 0 or more, or never", idle));
+      throw std::invalid_argument(
+          fmt::format("--idle {}: expected seconds, 0 or more, or never", idle));
     config.idle_s = seconds;
   }
   return config;
@@ -73,21 +90,24 @@ sandbox::SandboxConfig SandboxOptions::config(const std::vector<sandbox::Manifes
 
 fs::path SandboxOptions::workspace_folder() const {
   if (!workspace.empty()) return fs::absolute(workspace);
-  if (const char* project = std::getenv("CLAUDE_PROJECT_DIR"); project && *project == '/') return project;
+  if (const char* project = std::getenv("CLAUDE_PROJECT_DIR"); project && *project == '/')
+    return project;
   // The host's working folder, unless that is no place of the user's work.
   std::error_code error;
   const fs::path here = fs::current_path(error);
   const char* home = std::getenv("HOME");
-  if (!error && here != "/" && (!home || here != fs::path(home)) && access(here.c_str(), W_OK) == 0) return here;
+  if (!error && here != "/" && (!home || here != fs::path(home)) && access(here.c_str(), W_OK) == 0)
+    return here;
   return sandbox::cache_folder() / "workspace";
 }
 
 FrontServer::FrontServer(const SandboxOptions& options) {
   auto manifests = options.manifests();
   sandbox::SandboxConfig config = options.config(manifests);
-  server = std::make_unique<mcp::Server>(
-      mcp::ServerOptions{.name = options.name, .version = GPUMCP_VERSION, .instructions = kInstructions});
-  front = std::make_unique<sandbox::Front>(sandbox::FrontOptions{std::move(config), options.workspace_folder()});
+  server = std::make_unique<mcp::Server>(mcp::ServerOptions{
+      .name = options.name, .version = GPUMCP_VERSION, .instructions = kInstructions});
+  front = std::make_unique<sandbox::Front>(
+      sandbox::FrontOptions{std::move(config), options.workspace_folder()});
   front->attach(*server, std::move(manifests));
 }
 

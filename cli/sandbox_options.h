@@ -1,4 +1,5 @@
-// The options that say which interfaces run and how: shared by serve, call and tools. Values of one command.
+// The options that say which interfaces run and how: shared by serve, call and tools. Values of one
+// command.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -30,7 +31,8 @@ struct SandboxOptions {
 struct FrontServer {
   explicit FrontServer(const SandboxOptions& options);
   std::unique_ptr<mcp::Server> server;
-  std::unique_ptr<sandbox::Front> front;  // declared last, destroyed first: its calls answer through the server
+  std::unique_ptr<sandbox::Front>
+      front;  // declared last, destroyed first: its calls answer through the server
 };
 
 }  // namespace gpumcp::cli

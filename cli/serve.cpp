@@ -1,4 +1,5 @@
-// gpumcp serve: the front. An MCP server over stdio, HTTP or a Unix socket whose tools run in the worker.
+// gpumcp serve: the front. An MCP server over stdio, HTTP or a Unix socket whose tools run in the
+// worker.
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
@@ -25,7 +26,8 @@ std::string read_token(const std::string& path) {
   std::ifstream file(path);
   std::string token;
   if (!file || !std::getline(file, token) || token.empty())
-    throw std::invalid_argument(fmt::format("--token-file {}: its first line must hold the token", path));
+    throw std::invalid_argument(
+        fmt::format("--token-file {}: its first line must hold the token", path));
   while (!token.empty() && (token.back() == '\r' || token.back() == ' ')) token.pop_back();
   return token;
 }
@@ -49,10 +51,12 @@ int serve_http(FrontServer& front, const ServeOptions& options) {
     port = static_cast<int>(std::strtol(options.http.c_str() + colon + 1, &end, 10));
     if (*end || end == options.http.c_str() + colon + 1) port = -1;
   }
-  if (port < 0 || port > 65535) throw std::invalid_argument(fmt::format("--http {}: expected HOST:PORT", options.http));
+  if (port < 0 || port > 65535)
+    throw std::invalid_argument(fmt::format("--http {}: expected HOST:PORT", options.http));
   mcp::HttpOptions http;
   http.host = options.http.substr(0, colon);
-  if (http.host.starts_with('[') && http.host.ends_with(']')) http.host = http.host.substr(1, http.host.size() - 2);
+  if (http.host.starts_with('[') && http.host.ends_with(']'))
+    http.host = http.host.substr(1, http.host.size() - 2);
   http.port = port;
   http.allowed_hosts = options.allowed_hosts;
   http.allowed_origins = options.allowed_origins;
@@ -72,33 +76,47 @@ int serve_http(FrontServer& front, const ServeOptions& options) {
 }  // namespace
 
 Command serve_command() {
-  return {"serve", "serve interfaces to agents: over stdio (default), HTTP or a Unix socket",
-          "  gpumcp serve                                        embeddings over stdio, as a host starts it\n"
-          "  gpumcp serve --http 127.0.0.1:8080                  for many agents: http://127.0.0.1:8080/mcp\n"
-          "  gpumcp serve ./my_tools.so --model my/model=/data/my-model --idle 10\n"
-          "  printf '%s\\n' '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/list\"}' | gpumcp serve",
-          [](CLI::App& app, const std::vector<std::string>&) {
-            auto options = std::make_shared<ServeOptions>();
-            options->sandbox.declare(app);
-            auto* stdio = app.add_flag("--stdio", options->stdio, "serve stdin and stdout (the default)");
-            auto* http = app.add_option("--http", options->http, "listen for Streamable HTTP; port 0 picks one")->type_name("HOST:PORT");
-            auto* unix_socket = app.add_option("--unix", options->unix_path, "listen on a Unix socket")->type_name("PATH");
-            stdio->excludes(http)->excludes(unix_socket);
-            http->excludes(unix_socket);
-            app.add_option("--token-file", options->token_file, "file with the bearer token that HTTP clients must send");
-            app.add_option("--allow-host", options->allowed_hosts, "a Host header to accept besides loopback");
-            app.add_option("--allow-origin", options->allowed_origins, "an Origin to accept besides loopback");
-            return [options]() -> int {
-              // Never destroyed: at the end a call may still wait for the worker, and the process just goes.
-              auto* front = new FrontServer(options->sandbox);
-              int code = kOk;
-              if (!options->http.empty()) code = serve_http(*front, *options);
-              else if (!options->unix_path.empty()) code = serve_unix(*front, options->unix_path);
-              else code = front->server->serve_stdio();
-              fflush(nullptr);
-              _exit(code);
-            };
-          }};
+  return {
+      "serve", "serve interfaces to agents: over stdio (default), HTTP or a Unix socket",
+      "  gpumcp serve                                        embeddings over stdio, as a host "
+      "starts it\n"
+      "  gpumcp serve --http 127.0.0.1:8080                  for many agents: "
+      "http://127.0.0.1:8080/mcp\n"
+      "  gpumcp serve ./my_tools.so --model my/model=/data/my-model --idle 10\n"
+      "  printf '%s\\n' '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/list\"}' | gpumcp serve",
+      [](CLI::App& app, const std::vector<std::string>&) {
+        auto options = std::make_shared<ServeOptions>();
+        options->sandbox.declare(app);
+        auto* stdio =
+            app.add_flag("--stdio", options->stdio, "serve stdin and stdout (the default)");
+        auto* http =
+            app.add_option("--http", options->http, "listen for Streamable HTTP; port 0 picks one")
+                ->type_name("HOST:PORT");
+        auto* unix_socket = app.add_option("--unix", options->unix_path, "listen on a Unix socket")
+                                ->type_name("PATH");
+        stdio->excludes(http)->excludes(unix_socket);
+        http->excludes(unix_socket);
+        app.add_option("--token-file", options->token_file,
+                       "file with the bearer token that HTTP clients must send");
+        app.add_option("--allow-host", options->allowed_hosts,
+                       "a Host header to accept besides loopback");
+        app.add_option("--allow-origin", options->allowed_origins,
+                       "an Origin to accept besides loopback");
+        return [options]() -> int {
+          // Never destroyed: at the end a call may still wait for the worker, and the process just
+          // goes.
+          auto* front = new FrontServer(options->sandbox);
+          int code = kOk;
+          if (!options->http.empty())
+            code = serve_http(*front, *options);
+          else if (!options->unix_path.empty())
+            code = serve_unix(*front, options->unix_path);
+          else
+            code = front->server->serve_stdio();
+          fflush(nullptr);
+          _exit(code);
+        };
+      }};
 }
 
 }  // namespace gpumcp::cli

@@ -1,4 +1,5 @@
-// gpumcp status: the workers of this user, their models and calls. Wakes nothing and keeps nothing awake.
+// gpumcp status: the workers of this user, their models and calls. Wakes nothing and keeps nothing
+// awake.
 #include <fmt/format.h>
 
 #include "cli/command.h"
@@ -15,8 +16,9 @@ std::string member(const mcp::Json& json, const char* key) {
 }
 
 void print_worker(const sandbox::RuntimeFolder& folder, const mcp::Json& status) {
-  fmt::print("worker {}  sandbox {}  up {} s  idle {} of {} s  {} calls, {} fronts\n", member(status, "pid"), folder.key(),
-             member(status, "uptime_s"), member(status, "idle_for_s"), member(status, "idle_s"),
+  fmt::print("worker {}  sandbox {}  up {} s  idle {} of {} s  {} calls, {} fronts\n",
+             member(status, "pid"), folder.key(), member(status, "uptime_s"),
+             member(status, "idle_for_s"), member(status, "idle_s"),
              member(status, "calls_in_flight"), member(status, "connections"));
   fmt::print("  interfaces: {}\n", member(status, "interfaces"));
   for (auto& [key, value] : status.items()) {
@@ -42,9 +44,11 @@ Command status_command() {
               for (auto& folder : sandbox::RuntimeFolder::list()) {
                 auto connection = folder.read_connection();
                 if (!connection) continue;
-                auto client = sandbox::connect_worker(*connection, {.connect_timeout = std::chrono::seconds(3)});
+                auto client = sandbox::connect_worker(*connection,
+                                                      {.connect_timeout = std::chrono::seconds(3)});
                 if (!client) continue;
-                auto text = (*client)->request("gpumcp/status", "", {.timeout = std::chrono::seconds(3)});
+                auto text =
+                    (*client)->request("gpumcp/status", "", {.timeout = std::chrono::seconds(3)});
                 if (!text) continue;
                 mcp::Json status = mcp::Json::parse(*text);
                 status.erase("_meta");
@@ -53,8 +57,10 @@ Command status_command() {
                 if (!*json) print_worker(folder, status);
                 all.push_back(std::move(status));
               }
-              if (*json) fmt::print("{}\n", all.dump(2));
-              else if (all.empty()) fmt::print("no worker runs; the first call starts one\n");
+              if (*json)
+                fmt::print("{}\n", all.dump(2));
+              else if (all.empty())
+                fmt::print("no worker runs; the first call starts one\n");
               return kOk;
             };
           }};

@@ -21,9 +21,11 @@ namespace gpumcp::cli {
 namespace {
 
 // Starts a stdio server; its stderr stays ours.
-std::unique_ptr<mcp::Transport> spawn_server(const std::vector<std::string>& command, int& pid_out) {
+std::unique_ptr<mcp::Transport> spawn_server(const std::vector<std::string>& command,
+                                             int& pid_out) {
   int to_child[2], from_child[2];
-  if (pipe2(to_child, O_CLOEXEC) != 0 || pipe2(from_child, O_CLOEXEC) != 0) throw std::runtime_error("no pipes left");
+  if (pipe2(to_child, O_CLOEXEC) != 0 || pipe2(from_child, O_CLOEXEC) != 0)
+    throw std::runtime_error("no pipes left");
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, to_child[0], 0);
@@ -51,7 +53,8 @@ void TargetOptions::declare(CLI::App& app, bool positional_interfaces) {
   sandbox.declare(app, positional_interfaces);
   app.add_option("--url", url, "a server's Streamable HTTP address, as http://127.0.0.1:8080/mcp");
   app.add_option("--token-file", token_file, "file with the bearer token for --url");
-  app.add_option("--era", era, "protocol to speak: auto, modern (2026-07-28) or legacy (initialize)")
+  app.add_option("--era", era,
+                 "protocol to speak: auto, modern (2026-07-28) or legacy (initialize)")
       ->check(CLI::IsMember({"auto", "modern", "legacy"}))
       ->capture_default_str();
 }
@@ -59,13 +62,16 @@ void TargetOptions::declare(CLI::App& app, bool positional_interfaces) {
 Target::Target(const TargetOptions& options) {
   signal(SIGPIPE, SIG_IGN);
   mcp::ClientOptions client_options{.info = {"gpumcp", GPUMCP_VERSION}};
-  client_options.era = options.era == "modern" ? mcp::Era::modern : options.era == "legacy" ? mcp::Era::legacy : mcp::Era::automatic;
+  client_options.era = options.era == "modern"   ? mcp::Era::modern
+                       : options.era == "legacy" ? mcp::Era::legacy
+                                                 : mcp::Era::automatic;
   std::unique_ptr<mcp::Transport> transport;
   if (!options.url.empty()) {
     mcp::HttpClientOptions http;
     if (!options.token_file.empty()) {
       std::ifstream file(options.token_file);
-      if (!std::getline(file, http.token)) throw std::runtime_error(fmt::format("cannot read {}", options.token_file));
+      if (!std::getline(file, http.token))
+        throw std::runtime_error(fmt::format("cannot read {}", options.token_file));
     }
     auto made = mcp::make_http_transport(options.url, http);
     if (!made) throw std::runtime_error(made.error().message);
@@ -80,7 +86,8 @@ Target::Target(const TargetOptions& options) {
     serving_ = std::thread([this] { front_->server->serve(*server_end_); });
   }
   auto client = mcp::Client::connect(std::move(transport), client_options);
-  if (!client) throw std::runtime_error(fmt::format("cannot reach the server: {}", client.error().message));
+  if (!client)
+    throw std::runtime_error(fmt::format("cannot reach the server: {}", client.error().message));
   client_ = std::move(*client);
 }
 

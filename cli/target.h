@@ -1,5 +1,5 @@
-// Target: the server that a command talks to: --url, a command after --, or the sandbox's own front in this
-// process. Owned by the command; main thread.
+// Target: the server that a command talks to: --url, a command after --, or the sandbox's own front
+// in this process. Owned by the command; main thread.
 #pragma once
 
 #include <memory>

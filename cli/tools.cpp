@@ -14,8 +14,11 @@ std::string signature(const mcp::Tool& tool) {
   const mcp::Json properties = tool.inputSchema.value("properties", mcp::Json::object());
   for (auto& [name, schema] : properties.items()) {
     const bool optional = std::find(required.begin(), required.end(), name) == required.end();
-    out += fmt::format("{}{}{}: {}", out.empty() ? "" : ", ", name, optional && !schema.contains("default") ? "?" : "",
-                       schema.contains("type") && schema["type"].is_string() ? schema["type"].get<std::string>() : "any");
+    out += fmt::format("{}{}{}: {}", out.empty() ? "" : ", ", name,
+                       optional && !schema.contains("default") ? "?" : "",
+                       schema.contains("type") && schema["type"].is_string()
+                           ? schema["type"].get<std::string>()
+                           : "any");
     if (schema.contains("default")) out += " = " + mcp::to_text(schema["default"]);
   }
   return fmt::format("{}({})", tool.name, out);
@@ -55,8 +58,10 @@ Command tools_command() {
               }
               mcp::Json list = mcp::Json::array();
               for (auto& tool : *tools) {
-                if (options->json) list.push_back(mcp::to_json(tool));
-                else fmt::print("{}\n    {}\n", signature(tool), tool.description);
+                if (options->json)
+                  list.push_back(mcp::to_json(tool));
+                else
+                  fmt::print("{}\n    {}\n", signature(tool), tool.description);
               }
               if (options->json) fmt::print("{}\n", list.dump(2));
               return kOk;

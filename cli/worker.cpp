@@ -1,4 +1,5 @@
-// gpumcp worker: what fronts start. With --stdio it is an MCP server of its own, for hosts that want no front.
+// gpumcp worker: what fronts start. With --stdio it is an MCP server of its own, for hosts that
+// want no front.
 #include "sandbox/worker.h"
 
 #include <fcntl.h>
@@ -10,35 +11,38 @@
 namespace gpumcp::cli {
 
 Command worker_command() {
-  return {"worker", "run a sandbox's worker; fronts start it by themselves",
-          "  gpumcp worker embeddings --stdio      interface and models in one process, over stdio\n"
-          "  gpumcp status                         the workers that run now",
-          [](CLI::App& app, const std::vector<std::string>&) {
-            struct Options {
-              SandboxOptions sandbox;
-              std::string config_json;
-              int ready_fd = -1;
-              bool stdio = false;
-            };
-            auto options = std::make_shared<Options>();
-            options->sandbox.declare(app);
-            app.add_flag("--stdio", options->stdio, "serve stdin and stdout, without a front");
-            app.add_option("--config-json", options->config_json, "the whole configuration, as a front passes it");
-            app.add_option("--ready-fd", options->ready_fd, "where to say that the worker can be reached");
-            return [options]() -> int {
-              if (spdlog::get_level() > spdlog::level::info) spdlog::set_level(spdlog::level::info);
-              sandbox::WorkerOptions worker{.ready_fd = options->ready_fd, .stdio = options->stdio};
-              if (worker.ready_fd >= 0) fcntl(worker.ready_fd, F_SETFD, FD_CLOEXEC);
-              if (options->config_json.empty()) {
-                worker.config = options->sandbox.config(options->sandbox.manifests());
-              } else {
-                auto json = mcp::parse_json(options->config_json);
-                if (!json) throw std::invalid_argument(json.error().message);
-                worker.config = sandbox::SandboxConfig::from_json(*json);
-              }
-              return sandbox::run_worker(worker);
-            };
-          }};
+  return {
+      "worker", "run a sandbox's worker; fronts start it by themselves",
+      "  gpumcp worker embeddings --stdio      interface and models in one process, over stdio\n"
+      "  gpumcp status                         the workers that run now",
+      [](CLI::App& app, const std::vector<std::string>&) {
+        struct Options {
+          SandboxOptions sandbox;
+          std::string config_json;
+          int ready_fd = -1;
+          bool stdio = false;
+        };
+        auto options = std::make_shared<Options>();
+        options->sandbox.declare(app);
+        app.add_flag("--stdio", options->stdio, "serve stdin and stdout, without a front");
+        app.add_option("--config-json", options->config_json,
+                       "the whole configuration, as a front passes it");
+        app.add_option("--ready-fd", options->ready_fd,
+                       "where to say that the worker can be reached");
+        return [options]() -> int {
+          if (spdlog::get_level() > spdlog::level::info) spdlog::set_level(spdlog::level::info);
+          sandbox::WorkerOptions worker{.ready_fd = options->ready_fd, .stdio = options->stdio};
+          if (worker.ready_fd >= 0) fcntl(worker.ready_fd, F_SETFD, FD_CLOEXEC);
+          if (options->config_json.empty()) {
+            worker.config = options->sandbox.config(options->sandbox.manifests());
+          } else {
+            auto json = mcp::parse_json(options->config_json);
+            if (!json) throw std::invalid_argument(json.error().message);
+            worker.config = sandbox::SandboxConfig::from_json(*json);
+          }
+          return sandbox::run_worker(worker);
+        };
+      }};
 }
 
 }  // namespace gpumcp::cli

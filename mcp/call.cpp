@@ -30,7 +30,8 @@ std::string modern_result(std::string_view result, const ServerOptions& options)
   return out;
 }
 
-Call::Call(std::shared_ptr<Session> session, Spec spec) : session_(std::move(session)), spec_(std::move(spec)) {
+Call::Call(std::shared_ptr<Session> session, Spec spec)
+    : session_(std::move(session)), spec_(std::move(spec)) {
   session_->server_->call_began();
 }
 

@@ -1,6 +1,7 @@
-// Call: one tools/call or resources/read in progress. The Context of its handler, or the ForwardedRequest of a
-// forwarder. Shared by the session's table, by the task on the pool and by whoever forwards; the first answer
-// counts, a cancelled call answers nothing. Thread-safe. Private to mcp.
+// Call: one tools/call or resources/read in progress. The Context of its handler, or the
+// ForwardedRequest of a forwarder. Shared by the session's table, by the task on the pool and by
+// whoever forwards; the first answer counts, a cancelled call answers nothing. Thread-safe. Private
+// to mcp.
 #pragma once
 
 #include <atomic>
@@ -20,8 +21,8 @@ class Call final : public Context, public ForwardedRequest {
     std::string method, version;
     bool modern = false;
     CallInfo info;
-    std::string arguments;        // JSON text
-    std::string progress_token;   // JSON text, empty: none
+    std::string arguments;       // JSON text
+    std::string progress_token;  // JSON text, empty: none
     std::optional<LogLevel> log_level;
     std::shared_ptr<ReplySink> sink;
   };
@@ -62,16 +63,16 @@ class Call final : public Context, public ForwardedRequest {
   const std::shared_ptr<Session> session_;
   const Spec spec_;
   std::stop_source stop_;
-  // Answered or cancelled. Set without the mutex, so that a cancellation does not wait for a notification that a
-  // peer does not read.
+  // Answered or cancelled. Set without the mutex, so that a cancellation does not wait for a
+  // notification that a peer does not read.
   std::atomic<bool> answered_ = false;
   std::mutex mutex_;  // guards what follows, and the order of what is sent
   double last_progress_ = -1;
   Json result_meta_ = nullptr;
 };
 
-// Adds resultType and the server's identity to a result's text, as 2026-07-28 wants; an existing _meta keeps
-// its keys.
+// Adds resultType and the server's identity to a result's text, as 2026-07-28 wants; an existing
+// _meta keeps its keys.
 std::string modern_result(std::string_view result, const ServerOptions& options);
 std::string modern_meta_text(const ServerOptions& options);
 

@@ -46,7 +46,8 @@ Client::~Client() {
   reader_.join();
 }
 
-Result<std::unique_ptr<Client>> Client::connect(std::unique_ptr<Transport> transport, ClientOptions options) {
+Result<std::unique_ptr<Client>> Client::connect(std::unique_ptr<Transport> transport,
+                                                ClientOptions options) {
   std::unique_ptr<Client> client(new Client(std::move(transport), std::move(options)));
   if (auto ok = client->negotiate(); !ok) return tl::unexpected(std::move(ok.error()));
   return client;
@@ -54,14 +55,17 @@ Result<std::unique_ptr<Client>> Client::connect(std::unique_ptr<Transport> trans
 
 Result<void> Client::negotiate() {
   if (options_.era == Era::legacy) return initialize();
-  // An old server may not answer what it does not know: with `automatic`, silence leads to `initialize`.
-  const auto probe = options_.era == Era::automatic ? options_.connect_timeout / 3 : options_.connect_timeout;
+  // An old server may not answer what it does not know: with `automatic`, silence leads to
+  // `initialize`.
+  const auto probe =
+      options_.era == Era::automatic ? options_.connect_timeout / 3 : options_.connect_timeout;
   auto found = request("server/discover", "", {.timeout = probe});
   if (found) {
     auto json = parse_json(*found);
     if (json && json->contains("supportedVersions")) {
       const Json& versions = (*json)["supportedVersions"];
-      const bool ok = versions.is_array() && std::find(versions.begin(), versions.end(), kModernVersion) != versions.end();
+      const bool ok = versions.is_array() &&
+                      std::find(versions.begin(), versions.end(), kModernVersion) != versions.end();
       if (ok) {
         capabilities_ = object_member(*json, "capabilities");
         instructions_ = string_member(*json, "instructions");
@@ -70,36 +74,41 @@ Result<void> Client::negotiate() {
       }
     }
   } else if (const int code = static_cast<int>(found.error().code);
-             found.error().code == ErrorCode::closed || found.error().code == ErrorCode::io_error || code == 401 ||
-             code == 403 || code >= 500) {
-    return tl::unexpected(found.error());  // no connection, or an HTTP refusal: that says nothing about the era
+             found.error().code == ErrorCode::closed || found.error().code == ErrorCode::io_error ||
+             code == 401 || code == 403 || code >= 500) {
+    return tl::unexpected(
+        found.error());  // no connection, or an HTTP refusal: that says nothing about the era
   }
   if (options_.era == Era::modern)
     return fail(ErrorCode::unsupported_protocol_version,
-                fmt::format("the server does not speak {}{}", kModernVersion, found ? "" : ": " + found.error().message));
+                fmt::format("the server does not speak {}{}", kModernVersion,
+                            found ? "" : ": " + found.error().message));
   return initialize();
 }
 
 Result<void> Client::initialize() {
   version_ = kLatestLegacyVersion;
   auto text = request("initialize",
-                      fmt::format(R"("protocolVersion":"{}","capabilities":{{}},"clientInfo":{})", kLatestLegacyVersion,
-                                  to_text(to_json(options_.info))),
+                      fmt::format(R"("protocolVersion":"{}","capabilities":{{}},"clientInfo":{})",
+                                  kLatestLegacyVersion, to_text(to_json(options_.info))),
                       {.timeout = options_.connect_timeout});
   if (!text) return tl::unexpected(std::move(text.error()));
   auto json = parse_json(*text);
   if (!json) return tl::unexpected(std::move(json.error()));
   version_ = string_member(*json, "protocolVersion");
   if (!is_supported_version(version_))
-    return fail(ErrorCode::unsupported_protocol_version,
-                fmt::format("the server chose protocol version \"{}\", which this client does not know", version_));
+    return fail(
+        ErrorCode::unsupported_protocol_version,
+        fmt::format("the server chose protocol version \"{}\", which this client does not know",
+                    version_));
   capabilities_ = object_member(*json, "capabilities");
   server_info_ = object_member(*json, "serverInfo");
   instructions_ = string_member(*json, "instructions");
   return transport_->write(make_notification("notifications/initialized", {}));
 }
 
-std::string Client::with_meta(std::string_view params, Json meta, const RequestId& id, bool progress) const {
+std::string Client::with_meta(std::string_view params, Json meta, const RequestId& id,
+                              bool progress) const {
   if (modern()) {
     meta[std::string(kMetaProtocolVersion)] = version_;
     meta[std::string(kMetaClientCapabilities)] = Json::object();
@@ -112,7 +121,8 @@ std::string Client::with_meta(std::string_view params, Json meta, const RequestI
   return out + "}";
 }
 
-RequestId Client::request_async(std::string_view method, std::string_view params, AsyncHandlers handlers, Json meta) {
+RequestId Client::request_async(std::string_view method, std::string_view params,
+                                AsyncHandlers handlers, Json meta) {
   auto shared = std::make_shared<AsyncHandlers>(std::move(handlers));
   RequestId id;
   bool waits = false;
@@ -122,20 +132,23 @@ RequestId Client::request_async(std::string_view method, std::string_view params
     waits = !closed_;
     if (waits) pending_.emplace(id, shared);
   }
-  const std::string text = make_request(id, method, with_meta(params, std::move(meta), id, shared->on_progress != nullptr));
-  Result<void> sent = waits ? transport_->write(text) : fail(ErrorCode::closed, "the server closed the connection");
+  const std::string text = make_request(
+      id, method, with_meta(params, std::move(meta), id, shared->on_progress != nullptr));
+  Result<void> sent =
+      waits ? transport_->write(text) : fail(ErrorCode::closed, "the server closed the connection");
   if (!sent) {
     if (waits) {
       std::scoped_lock lock(mutex_);
-      if (!pending_.erase(id)) return id;  // the reader has it: answered, or failed with the connection
+      if (!pending_.erase(id))
+        return id;  // the reader has it: answered, or failed with the connection
     }
     if (auto f = std::exchange(shared->on_result, nullptr)) f(tl::unexpected(sent.error()));
   }
   return id;
 }
 
-Result<std::string> Client::request(std::string_view method, std::string_view params, const CallOptions& options,
-                                    Json meta) {
+Result<std::string> Client::request(std::string_view method, std::string_view params,
+                                    const CallOptions& options, Json meta) {
   auto waiter = std::make_shared<Waiter>();
   std::function<void(const Json&)> on_progress;
   if (options.on_progress) {
@@ -144,15 +157,16 @@ Result<std::string> Client::request(std::string_view method, std::string_view pa
       if (!waiter->left) f(progress);
     };
   }
-  const RequestId id = request_async(
-      method, params,
-      {[waiter](Result<std::string_view> result) {
-         std::scoped_lock lock(waiter->mutex);
-         waiter->result = result ? Result<std::string>(std::string(*result)) : tl::unexpected(result.error());
-         waiter->done.notify_all();
-       },
-       std::move(on_progress)},
-      std::move(meta));
+  const RequestId id = request_async(method, params,
+                                     {[waiter](Result<std::string_view> result) {
+                                        std::scoped_lock lock(waiter->mutex);
+                                        waiter->result =
+                                            result ? Result<std::string>(std::string(*result))
+                                                   : tl::unexpected(result.error());
+                                        waiter->done.notify_all();
+                                      },
+                                      std::move(on_progress)},
+                                     std::move(meta));
   std::unique_lock lock(waiter->mutex);
   auto ready = [&] { return waiter->result.has_value(); };
   if (!waiter->done.wait_for(lock, options.stop_token, options.timeout, ready)) {
@@ -164,7 +178,8 @@ Result<std::string> Client::request(std::string_view method, std::string_view pa
       waiter->left = true;
     }
     if (stopped) return fail(ErrorCode::cancelled, fmt::format("{} was cancelled", method));
-    return fail(ErrorCode::timeout, fmt::format("{} had no answer within {} ms", method, options.timeout.count()));
+    return fail(ErrorCode::timeout,
+                fmt::format("{} had no answer within {} ms", method, options.timeout.count()));
   }
   return std::move(*waiter->result);
 }
@@ -175,7 +190,8 @@ void Client::cancel(const RequestId& id, std::string_view reason) {
     if (!pending_.erase(id)) return;
   }
   (void)transport_->write(make_notification(
-      "notifications/cancelled", fmt::format(R"({{"requestId":{},"reason":{}}})", id.json, json_string(reason))));
+      "notifications/cancelled",
+      fmt::format(R"({{"requestId":{},"reason":{}}})", id.json, json_string(reason))));
 }
 
 Result<std::vector<Tool>> Client::list_tools() {
@@ -200,16 +216,19 @@ Result<std::vector<Tool>> Client::list_tools() {
   return tools;
 }
 
-Result<CallToolResult> Client::call_tool(const std::string& name, const Json& arguments, const CallOptions& options,
-                                         std::string* raw) {
-  auto text = request("tools/call", fmt::format(R"("name":{},"arguments":{})", json_string(name), to_text(arguments)), options);
+Result<CallToolResult> Client::call_tool(const std::string& name, const Json& arguments,
+                                         const CallOptions& options, std::string* raw) {
+  auto text = request(
+      "tools/call",
+      fmt::format(R"("name":{},"arguments":{})", json_string(name), to_text(arguments)), options);
   if (!text) return tl::unexpected(std::move(text.error()));
   auto result = call_tool_result_from_text(*text);
   if (raw) *raw = std::move(*text);
   return result;
 }
 
-Result<std::vector<ResourceContents>> Client::read_resource(const std::string& uri, const CallOptions& options) {
+Result<std::vector<ResourceContents>> Client::read_resource(const std::string& uri,
+                                                            const CallOptions& options) {
   auto text = request("resources/read", "\"uri\":" + json_string(uri), options);
   if (!text) return tl::unexpected(std::move(text.error()));
   return resource_contents_from_text(*text);
@@ -243,15 +262,18 @@ void Client::on_message(const Message& message) {
     }
     auto on_result = std::exchange(handlers->on_result, nullptr);
     if (!on_result) return;
-    if (message.kind() == Kind::result) on_result(message.result());
-    else on_result(tl::unexpected(parse_error_object(message.error())));
+    if (message.kind() == Kind::result)
+      on_result(message.result());
+    else
+      on_result(tl::unexpected(parse_error_object(message.error())));
     return;
   }
   if (message.kind() == Kind::request) {
     // A legacy server may ping; nothing else is offered.
     const bool ping = message.method() == "ping";
     (void)transport_->write(ping ? make_result(message.id(), "{}")
-                                 : make_error(message.id(), {ErrorCode::method_not_found, "this client offers no methods"}));
+                                 : make_error(message.id(), {ErrorCode::method_not_found,
+                                                             "this client offers no methods"}));
     return;
   }
   if (message.method() == "notifications/progress") {

@@ -1,7 +1,7 @@
-// Client: the other side of a Server, over any Transport; for programs, for tests, and for a front that
-// forwards to its worker. connect() settles the era: server/discover first, `initialize` where that is refused.
-// Owns a reader thread. Thread-safe. Destruction closes the transport; calls in flight end with Error closed.
-// Callbacks run on the reader thread and must not block.
+// Client: the other side of a Server, over any Transport; for programs, for tests, and for a front
+// that forwards to its worker. connect() settles the era: server/discover first, `initialize` where
+// that is refused. Owns a reader thread. Thread-safe. Destruction closes the transport; calls in
+// flight end with Error closed. Callbacks run on the reader thread and must not block.
 #pragma once
 
 #include <chrono>
@@ -40,27 +40,31 @@ struct CallOptions {
 
 class Client {
  public:
-  static Result<std::unique_ptr<Client>> connect(std::unique_ptr<Transport> transport, ClientOptions options = {});
+  static Result<std::unique_ptr<Client>> connect(std::unique_ptr<Transport> transport,
+                                                 ClientOptions options = {});
   ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
   const std::string& protocol_version() const { return version_; }
   bool modern() const { return is_modern_version(version_); }
-  const Json& server_info() const { return server_info_; }            // {name, version, …}
+  const Json& server_info() const { return server_info_; }  // {name, version, …}
   const Json& server_capabilities() const { return capabilities_; }
   const std::string& instructions() const { return instructions_; }
 
   Result<std::vector<Tool>> list_tools();
   // The result's text as it came is in `raw`, if given.
-  Result<CallToolResult> call_tool(const std::string& name, const Json& arguments, const CallOptions& options = {},
-                                   std::string* raw = nullptr);
-  Result<std::vector<ResourceContents>> read_resource(const std::string& uri, const CallOptions& options = {});
+  Result<CallToolResult> call_tool(const std::string& name, const Json& arguments,
+                                   const CallOptions& options = {}, std::string* raw = nullptr);
+  Result<std::vector<ResourceContents>> read_resource(const std::string& uri,
+                                                      const CallOptions& options = {});
 
-  // One request, waiting for its result's text. `params` are the members without braces, `_meta` is added.
-  Result<std::string> request(std::string_view method, std::string_view params, const CallOptions& options = {},
-                              Json meta = Json::object());
-  // The same without waiting. on_result runs once, on the reader thread or, if sending fails, on this one.
+  // One request, waiting for its result's text. `params` are the members without braces, `_meta` is
+  // added.
+  Result<std::string> request(std::string_view method, std::string_view params,
+                              const CallOptions& options = {}, Json meta = Json::object());
+  // The same without waiting. on_result runs once, on the reader thread or, if sending fails, on
+  // this one.
   struct AsyncHandlers {
     std::function<void(Result<std::string_view>)> on_result;
     std::function<void(const Json& params)> on_progress = {};
@@ -79,7 +83,8 @@ class Client {
   void read_loop();
   void on_message(const Message& message);
   void fail_all(const Error& error);
-  std::string with_meta(std::string_view params, Json meta, const RequestId& id, bool progress) const;
+  std::string with_meta(std::string_view params, Json meta, const RequestId& id,
+                        bool progress) const;
 
   const std::unique_ptr<Transport> transport_;
   const ClientOptions options_;

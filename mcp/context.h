@@ -1,6 +1,6 @@
-// Context: what a tool's handler may ask of the call it serves. Passed by reference as a parameter of type
-// Context&, valid until the handler returns; it does not show in the tool's schema. All methods are
-// thread-safe, so a handler may report progress from threads of its own.
+// Context: what a tool's handler may ask of the call it serves. Passed by reference as a parameter
+// of type Context&, valid until the handler returns; it does not show in the tool's schema. All
+// methods are thread-safe, so a handler may report progress from threads of its own.
 #pragma once
 
 #include <optional>
@@ -24,8 +24,10 @@ struct CallInfo {
 class Context {
  public:
   virtual ~Context() = default;
-  // Sends notifications/progress if the client gave a token. `progress` must grow from call to call.
-  virtual void progress(double progress, std::optional<double> total = {}, std::string_view message = {}) = 0;
+  // Sends notifications/progress if the client gave a token. `progress` must grow from call to
+  // call.
+  virtual void progress(double progress, std::optional<double> total = {},
+                        std::string_view message = {}) = 0;
   // Stops when the client cancels, leaves (2026-07-28), or the server ends.
   virtual std::stop_token stop_token() const = 0;
   bool cancelled() const { return stop_token().stop_requested(); }
@@ -36,7 +38,8 @@ class Context {
   virtual const CallInfo& call() const = 0;
 };
 
-// Thrown by a handler to answer isError with just this text. Other exceptions do the same with their what().
+// Thrown by a handler to answer isError with just this text. Other exceptions do the same with
+// their what().
 class ToolError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

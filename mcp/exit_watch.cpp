@@ -26,16 +26,19 @@ static_assert(std::atomic<int>::is_always_lock_free);
 void on_signal(int) {
   const int saved = errno;
   const uint64_t one = kSignal;
-  if (const int fd = g_signal_fd; fd >= 0) [[maybe_unused]] auto n = ::write(fd, &one, sizeof one);
+  if (const int fd = g_signal_fd; fd >= 0) [[maybe_unused]]
+    auto n = ::write(fd, &one, sizeof one);
   errno = saved;
 }
 
 }  // namespace
 
-ExitWatch::ExitWatch(std::function<void()> on_exit, ExitWatchOptions options) : wake_fd_(eventfd(0, EFD_CLOEXEC)) {
-  if (options.parent && getppid() > 1) parent_fd_ = static_cast<int>(syscall(SYS_pidfd_open, getppid(), 0));
+ExitWatch::ExitWatch(std::function<void()> on_exit, ExitWatchOptions options)
+    : wake_fd_(eventfd(0, EFD_CLOEXEC)) {
+  if (options.parent && getppid() > 1)
+    parent_fd_ = static_cast<int>(syscall(SYS_pidfd_open, getppid(), 0));
   g_signal_fd = wake_fd_;
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;
   for (int signal : kSignals) sigaction(signal, &action, nullptr);
@@ -45,7 +48,7 @@ ExitWatch::ExitWatch(std::function<void()> on_exit, ExitWatchOptions options) : 
 }
 
 ExitWatch::~ExitWatch() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = SIG_DFL;
   for (int signal : kSignals) sigaction(signal, &action, nullptr);
   g_signal_fd = -1;

@@ -1,7 +1,8 @@
-// ExitWatch: the reasons for which a stdio server must go, other than the end of its input: SIGINT, SIGTERM,
-// SIGHUP, and the death of the parent (an orphaned server would hold its GPU for nobody). One a process.
-// The callback runs once, on a thread of its own; if the process is still there 0.9 s later, it exits with
-// code 0, so that nothing that hangs, the callback included, can keep it. A second signal exits at once.
+// ExitWatch: the reasons for which a stdio server must go, other than the end of its input: SIGINT,
+// SIGTERM, SIGHUP, and the death of the parent (an orphaned server would hold its GPU for nobody).
+// One a process. The callback runs once, on a thread of its own; if the process is still there 0.9
+// s later, it exits with code 0, so that nothing that hangs, the callback included, can keep it. A
+// second signal exits at once.
 #pragma once
 
 #include <functional>
@@ -10,7 +11,8 @@
 namespace gpumcp::mcp {
 
 struct ExitWatchOptions {
-  bool parent = false;  // also watch the parent process, by a pidfd (PR_SET_PDEATHSIG watches a thread)
+  bool parent =
+      false;  // also watch the parent process, by a pidfd (PR_SET_PDEATHSIG watches a thread)
 };
 
 class ExitWatch {

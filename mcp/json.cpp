@@ -59,7 +59,10 @@ class KeySet {
 class Scanner {
  public:
   Scanner(std::string_view text, const MemberFn& member, int max_depth)
-      : begin_(text.data()), p_(text.data()), end_(text.data() + text.size()), member_(member),
+      : begin_(text.data()),
+        p_(text.data()),
+        end_(text.data() + text.size()),
+        member_(member),
         max_depth_(max_depth) {}
 
   Result<void> run() {
@@ -97,13 +100,20 @@ class Scanner {
   bool value(int depth) {
     if (p_ == end_) return set_error("the text ends where a value should be");
     switch (*p_) {
-      case '{': return object(depth + 1);
-      case '[': return array(depth + 1);
-      case '"': return string(nullptr);
-      case 't': return literal("true");
-      case 'f': return literal("false");
-      case 'n': return literal("null");
-      default: return number();
+      case '{':
+        return object(depth + 1);
+      case '[':
+        return array(depth + 1);
+      case '"':
+        return string(nullptr);
+      case 't':
+        return literal("true");
+      case 'f':
+        return literal("false");
+      case 'n':
+        return literal("null");
+      default:
+        return number();
     }
   }
 
@@ -160,7 +170,8 @@ class Scanner {
     if (code >= 0xDC00 && code <= 0xDFFF) return set_error("a low surrogate stands alone");
     if (code >= 0xD800 && code <= 0xDBFF) {
       uint32_t low = 0;
-      if (end_ - p_ < 2 || p_[0] != '\\' || p_[1] != 'u') return set_error("a high surrogate stands alone");
+      if (end_ - p_ < 2 || p_[0] != '\\' || p_[1] != 'u')
+        return set_error("a high surrogate stands alone");
       p_ += 2;
       if (!hex4(low)) return false;
       if (low < 0xDC00 || low > 0xDFFF) return set_error("a high surrogate stands alone");
@@ -203,7 +214,8 @@ class Scanner {
   }
 
   bool object(int depth) {
-    if (depth > max_depth_) return set_error(fmt::format("nested deeper than {} levels", max_depth_));
+    if (depth > max_depth_)
+      return set_error(fmt::format("nested deeper than {} levels", max_depth_));
     ++p_;
     KeySet keys;
     std::vector<std::unique_ptr<std::string>> decoded_keys;  // only keys with escapes
@@ -252,7 +264,8 @@ class Scanner {
   }
 
   bool array(int depth) {
-    if (depth > max_depth_) return set_error(fmt::format("nested deeper than {} levels", max_depth_));
+    if (depth > max_depth_)
+      return set_error(fmt::format("nested deeper than {} levels", max_depth_));
     ++p_;
     space();
     if (p_ != end_ && *p_ == ']') {
@@ -284,9 +297,9 @@ class Scanner {
   size_t at_ = 0;
 };
 
-// Builds the value of a text that scan_json() has found sound. The library's own builder searches an ordered
-// object for each new key, which takes minutes for a hostile object of a few hundred thousand of them; here keys
-// are known to differ.
+// Builds the value of a text that scan_json() has found sound. The library's own builder searches
+// an ordered object for each new key, which takes minutes for a hostile object of a few hundred
+// thousand of them; here keys are known to differ.
 class Builder {
  public:
   bool null() { return add(nullptr); }

@@ -1,9 +1,10 @@
-// JSON for mcp: the value type, strict validation of foreign bytes, splitting of an object into its members'
-// texts without decoding them, and writers for the wire. All functions are pure and thread-safe.
+// JSON for mcp: the value type, strict validation of foreign bytes, splitting of an object into its
+// members' texts without decoding them, and writers for the wire. All functions are pure and
+// thread-safe.
 //
-// Foreign text goes through scan_json() once: strict RFC 8259 grammar, well-formed UTF-8 and surrogates,
-// bounded depth, no duplicate keys (peers that disagree on which duplicate counts are an attack surface).
-// After that the parts can be parsed or forwarded byte by byte.
+// Foreign text goes through scan_json() once: strict RFC 8259 grammar, well-formed UTF-8 and
+// surrogates, bounded depth, no duplicate keys (peers that disagree on which duplicate counts are
+// an attack surface). After that the parts can be parsed or forwarded byte by byte.
 #pragma once
 
 #include <cstdint>
@@ -24,19 +25,21 @@ inline constexpr int kMaxJsonDepth = 64;
 // Called for each member of the outermost object: the key, decoded, and the value's text.
 using MemberFn = std::function<void(std::string_view key, std::string_view value)>;
 
-// Validates `text` as one JSON value. If that is an object, calls `member` for each of its members in order.
-// Errors: parse_error with the byte offset and what is wrong there.
+// Validates `text` as one JSON value. If that is an object, calls `member` for each of its members
+// in order. Errors: parse_error with the byte offset and what is wrong there.
 Result<void> scan_json(std::string_view text, const MemberFn& member = {},
                        int max_depth = kMaxJsonDepth);
 
-// scan_json, then the value. Numbers beyond 64 bits become doubles; those beyond double are an error.
+// scan_json, then the value. Numbers beyond 64 bits become doubles; those beyond double are an
+// error.
 Result<Json> parse_json(std::string_view text, int max_depth = kMaxJsonDepth);
 
 // Compact text. Invalid UTF-8 inside strings becomes U+FFFD; it never throws for that.
 std::string to_text(const Json& value);
 
 // Writers, appending to `out`: what the typed door and the envelope are made of.
-void append_string(std::string& out, std::string_view text);  // quoted and escaped; bad UTF-8 -> U+FFFD
+void append_string(std::string& out,
+                   std::string_view text);  // quoted and escaped; bad UTF-8 -> U+FFFD
 void append_number(std::string& out, int64_t value);
 void append_number(std::string& out, uint64_t value);
 // Shortest text that reads back as the same value. Throws std::domain_error for NaN and infinities.

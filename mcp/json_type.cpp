@@ -25,7 +25,8 @@ size_t distance(std::string_view a, std::string_view b) {
 }
 
 size_t characters(std::string_view utf8) {
-  return static_cast<size_t>(std::count_if(utf8.begin(), utf8.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+  return static_cast<size_t>(
+      std::count_if(utf8.begin(), utf8.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
 }  // namespace
@@ -40,21 +41,27 @@ std::string JsonPath::text() const {
 std::string describe_value(const Json& value) {
   constexpr size_t kShown = 40;
   switch (value.type()) {
-    case Json::value_t::null: return "null";
-    case Json::value_t::boolean: return value.get<bool>() ? "true" : "false";
-    case Json::value_t::array: return fmt::format("an array of {} items", value.size());
-    case Json::value_t::object: return fmt::format("an object with {} members", value.size());
+    case Json::value_t::null:
+      return "null";
+    case Json::value_t::boolean:
+      return value.get<bool>() ? "true" : "false";
+    case Json::value_t::array:
+      return fmt::format("an array of {} items", value.size());
+    case Json::value_t::object:
+      return fmt::format("an object with {} members", value.size());
     case Json::value_t::string: {
       const std::string text = to_text(value);
       if (text.size() <= kShown) return fmt::format("the string {}", text);
       return fmt::format("a string of {} bytes", value.get_ref<const std::string&>().size());
     }
-    default: return fmt::format("the number {}", to_text(value).substr(0, kShown));
+    default:
+      return fmt::format("the number {}", to_text(value).substr(0, kShown));
   }
 }
 
 DecodeError::DecodeError(const JsonPath& path, std::string_view expected, const Json& got)
-    : std::runtime_error(fmt::format("{}: expected {}, got {}", path.text(), expected, describe_value(got))) {}
+    : std::runtime_error(
+          fmt::format("{}: expected {}, got {}", path.text(), expected, describe_value(got))) {}
 
 DecodeError::DecodeError(const JsonPath& path, std::string_view message)
     : std::runtime_error(fmt::format("{} {}", path.text(), message)) {}
@@ -71,7 +78,8 @@ int64_t decode_integer(const Json& value, int64_t low, uint64_t high, const Json
     inside = out >= low && (out < 0 || static_cast<uint64_t>(out) <= high);
   } else if (value.is_number_float() && std::trunc(value.get<double>()) == value.get<double>()) {
     const double d = value.get<double>();
-    inside = d >= static_cast<double>(low) && d <= static_cast<double>(high) && std::abs(d) < 9.2e18;
+    inside =
+        d >= static_cast<double>(low) && d <= static_cast<double>(high) && std::abs(d) < 9.2e18;
     if (inside) out = static_cast<int64_t>(d);
   } else {
     throw DecodeError(path, "an integer", value);
@@ -98,35 +106,43 @@ void check_bounds(const Json& schema, const Json& value, const JsonPath& path) {
   if (value.is_string()) {
     const size_t n = characters(value.get_ref<const std::string&>());
     if (const Json* low = limit("minLength"); low && n < low->get<size_t>())
-      throw DecodeError(path, fmt::format("has {} characters; at least {} are needed", n, to_text(*low)));
+      throw DecodeError(path,
+                        fmt::format("has {} characters; at least {} are needed", n, to_text(*low)));
     if (const Json* high = limit("maxLength"); high && n > high->get<size_t>())
-      throw DecodeError(path, fmt::format("has {} characters; at most {} are allowed", n, to_text(*high)));
+      throw DecodeError(
+          path, fmt::format("has {} characters; at most {} are allowed", n, to_text(*high)));
   }
   if (value.is_array()) {
     if (const Json* low = limit("minItems"); low && value.size() < low->get<size_t>())
-      throw DecodeError(path, fmt::format("has {} items; at least {} are needed", value.size(), to_text(*low)));
+      throw DecodeError(
+          path, fmt::format("has {} items; at least {} are needed", value.size(), to_text(*low)));
     if (const Json* high = limit("maxItems"); high && value.size() > high->get<size_t>())
-      throw DecodeError(path, fmt::format("has {} items; at most {} are allowed: split the call", value.size(),
-                                          to_text(*high)));
+      throw DecodeError(path, fmt::format("has {} items; at most {} are allowed: split the call",
+                                          value.size(), to_text(*high)));
     if (const Json* items = limit("items"); items && items->is_object()) {
       for (size_t i = 0; i < value.size(); ++i) check_bounds(*items, value[i], {&path, {}, i});
     }
   }
-  if (const Json* allowed = limit("enum"); allowed && std::find(allowed->begin(), allowed->end(), value) == allowed->end())
+  if (const Json* allowed = limit("enum");
+      allowed && std::find(allowed->begin(), allowed->end(), value) == allowed->end())
     throw DecodeError(path, fmt::format("one of {}", to_text(*allowed)), value);
 }
 
-void check_known_keys(const Json& object, const std::vector<std::string_view>& known, const JsonPath& path) {
+void check_known_keys(const Json& object, const std::vector<std::string_view>& known,
+                      const JsonPath& path) {
   for (auto& [key, value] : object.items()) {
     if (std::find(known.begin(), known.end(), key) != known.end()) continue;
     std::string message = "is unknown";
     const auto nearest = std::min_element(known.begin(), known.end(), [&](auto a, auto b) {
-      return distance(a, std::string_view(key).substr(0, 64)) < distance(b, std::string_view(key).substr(0, 64));
+      return distance(a, std::string_view(key).substr(0, 64)) <
+             distance(b, std::string_view(key).substr(0, 64));
     });
     if (nearest != known.end() && distance(*nearest, std::string_view(key).substr(0, 64)) <= 2)
       message += fmt::format("; did you mean \"{}\"?", *nearest);
-    else if (known.empty()) message += "; nothing is taken here";
-    else message += fmt::format("; known: {}", fmt::join(known, ", "));
+    else if (known.empty())
+      message += "; nothing is taken here";
+    else
+      message += fmt::format("; known: {}", fmt::join(known, ", "));
     const std::string shown = key.substr(0, 64);
     throw DecodeError(JsonPath{&path, shown}, message);
   }

@@ -1,6 +1,6 @@
-// JsonType<T>: a C++ type's JSON Schema (2020-12), its decoding with errors that name the path, and its
-// writing. Specialised for bool, numbers, std::string, std::optional, std::vector, std::map<std::string, T>,
-// described structs and enums, and Json for anything. Pure functions.
+// JsonType<T>: a C++ type's JSON Schema (2020-12), its decoding with errors that name the path, and
+// its writing. Specialised for bool, numbers, std::string, std::optional, std::vector,
+// std::map<std::string, T>, described structs and enums, and Json for anything. Pure functions.
 #pragma once
 
 #include <cmath>
@@ -25,19 +25,22 @@ struct JsonPath {
   std::string text() const;  // "arguments.texts[3]"
 };
 
-// The value at a path is not what the type wants. what(): path, what was expected, what came, the remedy.
+// The value at a path is not what the type wants. what(): path, what was expected, what came, the
+// remedy.
 class DecodeError : public std::runtime_error {
  public:
   DecodeError(const JsonPath& path, std::string_view expected, const Json& got);
   DecodeError(const JsonPath& path, std::string_view message);
 };
 
-// A short description of a value for error messages: `the string "ten"`, `null`, `an array of 3 items`.
+// A short description of a value for error messages: `the string "ten"`, `null`, `an array of 3
+// items`.
 std::string describe_value(const Json& value);
 // Checks minimum, maximum, minLength, maxLength, minItems, maxItems and enum of one schema node.
 void check_bounds(const Json& schema, const Json& value, const JsonPath& path);
 // Refuses members that are not in `known`, with the nearest known name as a hint.
-void check_known_keys(const Json& object, const std::vector<std::string_view>& known, const JsonPath& path);
+void check_known_keys(const Json& object, const std::vector<std::string_view>& known,
+                      const JsonPath& path);
 // `number` as an integer in [low, high]; 3.0 counts as 3 (JSON Schema does so).
 int64_t decode_integer(const Json& value, int64_t low, uint64_t high, const JsonPath& path);
 
@@ -71,11 +74,14 @@ struct JsonType<T> {
   }
   static T decode(const Json& value, const JsonPath& path) {
     return static_cast<T>(decode_integer(value, static_cast<int64_t>(std::numeric_limits<T>::min()),
-                                         static_cast<uint64_t>(std::numeric_limits<T>::max()), path));
+                                         static_cast<uint64_t>(std::numeric_limits<T>::max()),
+                                         path));
   }
   static void append(std::string& out, T value) {
-    if constexpr (std::unsigned_integral<T>) append_number(out, static_cast<uint64_t>(value));
-    else append_number(out, static_cast<int64_t>(value));
+    if constexpr (std::unsigned_integral<T>)
+      append_number(out, static_cast<uint64_t>(value));
+    else
+      append_number(out, static_cast<int64_t>(value));
   }
 };
 
@@ -110,8 +116,10 @@ struct JsonType<std::optional<T>> {
     return JsonType<T>::decode(value, path);
   }
   static void append(std::string& out, const std::optional<T>& value) {
-    if (value) JsonType<T>::append(out, *value);
-    else out += "null";
+    if (value)
+      JsonType<T>::append(out, *value);
+    else
+      out += "null";
   }
 };
 
@@ -122,7 +130,8 @@ struct JsonType<std::vector<T>> {
     if (!value.is_array()) throw DecodeError(path, "an array", value);
     std::vector<T> out;
     out.reserve(value.size());
-    for (size_t i = 0; i < value.size(); ++i) out.push_back(JsonType<T>::decode(value[i], {&path, {}, i}));
+    for (size_t i = 0; i < value.size(); ++i)
+      out.push_back(JsonType<T>::decode(value[i], {&path, {}, i}));
     return out;
   }
   static void append(std::string& out, const std::vector<T>& value) {
@@ -137,11 +146,14 @@ struct JsonType<std::vector<T>> {
 
 template <class T>
 struct JsonType<std::map<std::string, T>> {
-  static Json schema() { return {{"type", "object"}, {"additionalProperties", JsonType<T>::schema()}}; }
+  static Json schema() {
+    return {{"type", "object"}, {"additionalProperties", JsonType<T>::schema()}};
+  }
   static std::map<std::string, T> decode(const Json& value, const JsonPath& path) {
     if (!value.is_object()) throw DecodeError(path, "an object", value);
     std::map<std::string, T> out;
-    for (auto& [key, item] : value.items()) out.emplace(key, JsonType<T>::decode(item, {&path, key}));
+    for (auto& [key, item] : value.items())
+      out.emplace(key, JsonType<T>::decode(item, {&path, key}));
     return out;
   }
   static void append(std::string& out, const std::map<std::string, T>& value) {
@@ -217,8 +229,10 @@ struct JsonType<T> {
     each([&](const auto& field) {
       using M = typename std::decay_t<decltype(field)>::Member;
       const JsonPath at{&path, field.name};
-      if (auto it = value.find(field.name); it != value.end()) out.*field.member = JsonType<M>::decode(*it, at);
-      else if (!kIsOptional<M>) throw DecodeError(at, "is missing");
+      if (auto it = value.find(field.name); it != value.end())
+        out.*field.member = JsonType<M>::decode(*it, at);
+      else if (!kIsOptional<M>)
+        throw DecodeError(at, "is missing");
     });
     return out;
   }

@@ -11,8 +11,8 @@
 
 #include <atomic>
 #include <cerrno>
-#include <csignal>
 #include <condition_variable>
+#include <csignal>
 #include <cstring>
 #include <mutex>
 
@@ -25,14 +25,17 @@ constexpr size_t kMaxPendingBytes = 32u << 20;
 class LineTransport final : public Transport {
  public:
   LineTransport(int read_fd, int write_fd, LineTransportOptions options)
-      : read_fd_(read_fd), write_fd_(write_fd), wake_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      : read_fd_(read_fd),
+        write_fd_(write_fd),
+        wake_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
         options_(options) {
-    struct stat info {};
+    struct stat info{};
     is_socket_ = fstat(write_fd_, &info) == 0 && S_ISSOCK(info.st_mode);
     if (!is_socket_) {
       // A description of our own can be non-blocking without changing the one that others share.
-      const int own = open(fmt::format("/proc/self/fd/{}", write_fd_).c_str(),
-                           O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY | (S_ISREG(info.st_mode) ? O_APPEND : 0));
+      const int own = open(
+          fmt::format("/proc/self/fd/{}", write_fd_).c_str(),
+          O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY | (S_ISREG(info.st_mode) ? O_APPEND : 0));
       if (own >= 0 && !S_ISREG(info.st_mode)) {
         if (write_fd_ != read_fd_) ::close(write_fd_);
         write_fd_ = own;
@@ -91,7 +94,8 @@ class LineTransport final : public Transport {
     // A newline between two tokens is legal JSON, but here it would split the message in two.
     const size_t begin = pending_.size();
     pending_.append(message);
-    for (size_t at = begin; (at = pending_.find_first_of("\r\n", at)) != pending_.npos;) pending_[at] = ' ';
+    for (size_t at = begin; (at = pending_.find_first_of("\r\n", at)) != pending_.npos;)
+      pending_[at] = ' ';
     pending_ += '\n';
     if (writing_) return {};  // the thread that writes now takes it along
     writing_ = true;
@@ -123,8 +127,9 @@ class LineTransport final : public Transport {
 
  private:
   Result<std::optional<std::string>> too_long() const {
-    return fail(ErrorCode::invalid_request,
-                fmt::format("a message is longer than the limit of {} bytes", options_.max_message_bytes));
+    return fail(
+        ErrorCode::invalid_request,
+        fmt::format("a message is longer than the limit of {} bytes", options_.max_message_bytes));
   }
 
   Result<std::optional<std::string>> end_of_input() {
@@ -142,7 +147,8 @@ class LineTransport final : public Transport {
   Result<void> fill() {
     pollfd fds[2] = {{read_fd_, POLLIN, 0}, {wake_fd_, POLLIN, 0}};
     while (poll(fds, 2, -1) < 0) {
-      if (errno != EINTR) return fail(ErrorCode::io_error, fmt::format("poll: {}", std::strerror(errno)));
+      if (errno != EINTR)
+        return fail(ErrorCode::io_error, fmt::format("poll: {}", std::strerror(errno)));
     }
     if (fds[1].revents) {
       ended_ = true;
@@ -156,13 +162,15 @@ class LineTransport final : public Transport {
     while (n < 0 && errno == EINTR);
     const int error = errno;
     buffer_.resize(old + static_cast<size_t>(std::max<ssize_t>(n, 0)));
-    if (n == 0 || (n < 0 && (error == ECONNRESET || error == EPIPE))) ended_ = true;
+    if (n == 0 || (n < 0 && (error == ECONNRESET || error == EPIPE)))
+      ended_ = true;
     else if (n < 0 && error != EAGAIN)
       return fail(ErrorCode::io_error, fmt::format("read: {}", std::strerror(error)));
     return {};
   }
 
-  // write() to a pipe whose reader has gone raises SIGPIPE, which would end a program that does not ignore it.
+  // write() to a pipe whose reader has gone raises SIGPIPE, which would end a program that does not
+  // ignore it.
   ssize_t write_without_signal(std::string_view bytes) {
     sigset_t pipe_signal, old, pending;
     sigemptyset(&pipe_signal);
@@ -183,8 +191,9 @@ class LineTransport final : public Transport {
 
   bool send_all(std::string_view bytes) {
     while (!bytes.empty()) {
-      const ssize_t n = is_socket_ ? send(write_fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT)
-                                   : write_without_signal(bytes);
+      const ssize_t n =
+          is_socket_ ? send(write_fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT)
+                     : write_without_signal(bytes);
       if (n >= 0) {
         bytes.remove_prefix(static_cast<size_t>(n));
       } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -210,7 +219,8 @@ class LineTransport final : public Transport {
   size_t start_ = 0, searched_ = 0;
   bool skipping_ = false, ended_ = false;
 
-  std::mutex mutex_;  // guards what follows, but out_, which belongs to the thread that set writing_
+  std::mutex
+      mutex_;  // guards what follows, but out_, which belongs to the thread that set writing_
   std::condition_variable room_;
   std::string pending_, out_;
   bool writing_ = false, failed_ = false;
@@ -222,7 +232,8 @@ struct UnixAddress {
     address.sun_family = AF_UNIX;
     std::string text = path.string();
     if (text.size() >= sizeof address.sun_path) {
-      folder = open(path.has_parent_path() ? path.parent_path().c_str() : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+      folder = open(path.has_parent_path() ? path.parent_path().c_str() : ".",
+                    O_PATH | O_DIRECTORY | O_CLOEXEC);
       text = fmt::format("/proc/self/fd/{}/{}", folder, path.filename().string());
     }
     fits = text.size() < sizeof address.sun_path;
@@ -246,7 +257,8 @@ tl::unexpected<Error> socket_error(const char* what, const std::filesystem::path
 
 }  // namespace
 
-std::unique_ptr<Transport> make_line_transport(int read_fd, int write_fd, LineTransportOptions options) {
+std::unique_ptr<Transport> make_line_transport(int read_fd, int write_fd,
+                                               LineTransportOptions options) {
   return std::make_unique<LineTransport>(read_fd, write_fd, options);
 }
 
@@ -264,7 +276,8 @@ Result<std::unique_ptr<Transport>> take_stdio(LineTransportOptions options) {
 
 Result<int> connect_unix(const std::filesystem::path& path) {
   UnixAddress address(path);
-  if (!address.fits) return fail(ErrorCode::io_error, fmt::format("socket name too long: {}", path.string()));
+  if (!address.fits)
+    return fail(ErrorCode::io_error, fmt::format("socket name too long: {}", path.string()));
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return socket_error("cannot make a socket for", path);
   if (connect(fd, address.get(), sizeof address.address) != 0) {
@@ -281,13 +294,15 @@ Result<int> listen_unix(const std::filesystem::path& path) {
     return fail(ErrorCode::io_error, fmt::format("another server listens on {}", path.string()));
   }
   // Only what a server left behind goes away.
-  if (struct stat info {}; lstat(path.c_str(), &info) == 0) {
+  if (struct stat info{}; lstat(path.c_str(), &info) == 0) {
     if (!S_ISSOCK(info.st_mode))
-      return fail(ErrorCode::io_error, fmt::format("{} exists and is no socket; choose another path", path.string()));
+      return fail(ErrorCode::io_error,
+                  fmt::format("{} exists and is no socket; choose another path", path.string()));
     ::unlink(path.c_str());
   }
   UnixAddress address(path);
-  if (!address.fits) return fail(ErrorCode::io_error, fmt::format("socket name too long: {}", path.string()));
+  if (!address.fits)
+    return fail(ErrorCode::io_error, fmt::format("socket name too long: {}", path.string()));
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return socket_error("cannot make a socket for", path);
   const mode_t old = umask(0177);

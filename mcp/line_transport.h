@@ -1,6 +1,7 @@
-// Newline-delimited messages over file descriptors: stdio, Unix and TCP sockets, pipes (spec: basic/transports,
-// stdio). Reads wait in poll() on the descriptor and a wake-up descriptor, which is how close() ends them.
-// Writes of several threads are combined: while one writes, the others leave their lines with it.
+// Newline-delimited messages over file descriptors: stdio, Unix and TCP sockets, pipes (spec:
+// basic/transports, stdio). Reads wait in poll() on the descriptor and a wake-up descriptor, which
+// is how close() ends them. Writes of several threads are combined: while one writes, the others
+// leave their lines with it.
 #pragma once
 
 #include <filesystem>
@@ -20,10 +21,12 @@ struct LineTransportOptions {
 };
 
 // Takes both descriptors (they may be the same one) and closes them when it is destroyed.
-std::unique_ptr<Transport> make_line_transport(int read_fd, int write_fd, LineTransportOptions options = {});
+std::unique_ptr<Transport> make_line_transport(int read_fd, int write_fd,
+                                               LineTransportOptions options = {});
 
-// Moves stdout away for MCP: a duplicate of fd 1 carries the wire, and fd 1 then points at stderr, so that
-// nothing that a library prints reaches the peer. Call before anything else prints; once per process.
+// Moves stdout away for MCP: a duplicate of fd 1 carries the wire, and fd 1 then points at stderr,
+// so that nothing that a library prints reaches the peer. Call before anything else prints; once
+// per process.
 Result<std::unique_ptr<Transport>> take_stdio(LineTransportOptions options = {});
 
 // Unix sockets. Paths beyond the system's limit (about 107 bytes) are reached through their folder.

@@ -9,13 +9,19 @@ namespace {
 
 std::string_view json_kind(std::string_view json) {
   switch (json.empty() ? ' ' : json[0]) {
-    case '{': return "an object";
-    case '[': return "an array";
-    case '"': return "a string";
+    case '{':
+      return "an object";
+    case '[':
+      return "an array";
+    case '"':
+      return "a string";
     case 't':
-    case 'f': return "a boolean";
-    case 'n': return "null";
-    default: return "a number";
+    case 'f':
+      return "a boolean";
+    case 'n':
+      return "null";
+    default:
+      return "a number";
   }
 }
 
@@ -23,8 +29,9 @@ std::string_view json_kind(std::string_view json) {
 
 Result<RequestId> parse_request_id(std::string_view json) {
   if (json.size() > kMaxIdBytes)
-    return fail(ErrorCode::invalid_request,
-                fmt::format("the id has {} bytes; at most {} are accepted", json.size(), kMaxIdBytes));
+    return fail(
+        ErrorCode::invalid_request,
+        fmt::format("the id has {} bytes; at most {} are accepted", json.size(), kMaxIdBytes));
   if (json.starts_with('"')) {
     if (json.find('\\') == json.npos) return RequestId{std::string(json)};
     RequestId id;
@@ -34,8 +41,9 @@ Result<RequestId> parse_request_id(std::string_view json) {
   int64_t value = 0;
   const auto [end, error] = std::from_chars(json.data(), json.data() + json.size(), value);
   if (error != std::errc() || end != json.data() + json.size())
-    return fail(ErrorCode::invalid_request,
-                fmt::format("the id must be a string or a 64-bit integer, got {}", json.substr(0, 40)));
+    return fail(
+        ErrorCode::invalid_request,
+        fmt::format("the id must be a string or a 64-bit integer, got {}", json.substr(0, 40)));
   return RequestId{std::string(json)};
 }
 
@@ -45,29 +53,35 @@ Result<Message> parse_message(std::string text, RequestId* id_of_broken) {
   const std::string_view whole = m.text_;
   std::string_view version, id, method, params, result, error;
   auto scanned = scan_json(whole, [&](std::string_view key, std::string_view value) {
-    if (key == "jsonrpc") version = value;
-    else if (key == "id") id = value;
-    else if (key == "method") method = value;
-    else if (key == "params") params = value;
-    else if (key == "result") result = value;
-    else if (key == "error") error = value;
+    if (key == "jsonrpc")
+      version = value;
+    else if (key == "id")
+      id = value;
+    else if (key == "method")
+      method = value;
+    else if (key == "params")
+      params = value;
+    else if (key == "result")
+      result = value;
+    else if (key == "error")
+      error = value;
   });
   if (!scanned) return tl::unexpected(std::move(scanned.error()));
   const size_t first = whole.find_first_not_of(" \t\r\n");
   if (whole[first] != '{')
-    return fail(ErrorCode::invalid_request,
-                fmt::format("a JSON-RPC message is an object, got {}", json_kind(whole.substr(first))));
+    return fail(ErrorCode::invalid_request, fmt::format("a JSON-RPC message is an object, got {}",
+                                                        json_kind(whole.substr(first))));
   if (!id.empty() && id != "null") {
     auto parsed = parse_request_id(id);
     if (!parsed) return tl::unexpected(std::move(parsed.error()));
     m.id_ = std::move(*parsed);
     if (id_of_broken) *id_of_broken = m.id_;
   }
-  if (version != "\"2.0\"")
-    return fail(ErrorCode::invalid_request, "\"jsonrpc\" must be \"2.0\"");
+  if (version != "\"2.0\"") return fail(ErrorCode::invalid_request, "\"jsonrpc\" must be \"2.0\"");
   auto span = [&](std::string_view part) {
-    return part.empty() ? Message::Span{}
-                        : Message::Span{static_cast<size_t>(part.data() - whole.data()), part.size()};
+    return part.empty()
+               ? Message::Span{}
+               : Message::Span{static_cast<size_t>(part.data() - whole.data()), part.size()};
   };
   auto want_object = [](const char* name, std::string_view part) -> Result<void> {
     if (part.empty() || part.starts_with('{')) return {};
@@ -92,7 +106,8 @@ Result<Message> parse_message(std::string text, RequestId* id_of_broken) {
   m.kind_ = error.empty() ? Message::Kind::result : Message::Kind::error;
   if (m.id_.empty() && error.empty())
     return fail(ErrorCode::invalid_request, "a result needs the id of its request");
-  if (auto ok = want_object(error.empty() ? "result" : "error", error.empty() ? result : error); !ok)
+  if (auto ok = want_object(error.empty() ? "result" : "error", error.empty() ? result : error);
+      !ok)
     return tl::unexpected(std::move(ok.error()));
   m.result_ = span(result);
   m.error_ = span(error);
@@ -149,8 +164,10 @@ std::string make_result(const RequestId& id, std::string_view result) {
 
 std::string make_error(const RequestId& id, const Error& error, bool null_id) {
   std::string out = R"({"jsonrpc":"2.0",)";
-  if (!id.empty()) ((out += R"("id":)") += id.json) += ',';
-  else if (null_id) out += R"("id":null,)";
+  if (!id.empty())
+    ((out += R"("id":)") += id.json) += ',';
+  else if (null_id)
+    out += R"("id":null,)";
   out += R"("error":{"code":)";
   append_number(out, static_cast<int64_t>(error.code));
   out += R"(,"message":)";

@@ -1,5 +1,6 @@
-// JSON-RPC 2.0 messages as texts whose parts are found but not decoded: a forwarder hands a result on byte
-// by byte, a server decodes only the params that it needs. Values; immutable after parse_message().
+// JSON-RPC 2.0 messages as texts whose parts are found but not decoded: a forwarder hands a result
+// on byte by byte, a server decodes only the params that it needs. Values; immutable after
+// parse_message().
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,8 @@ namespace gpumcp::mcp {
 // Longest accepted JSON text of a request id: ids are echoed, so a huge one would amplify.
 inline constexpr size_t kMaxIdBytes = 256;
 
-// A request id, string or integer, kept as its JSON text ("7", "\"a\"") so that it is echoed as it came.
+// A request id, string or integer, kept as its JSON text ("7", "\"a\"") so that it is echoed as it
+// came.
 struct RequestId {
   std::string json;
   bool empty() const { return json.empty(); }
@@ -27,8 +29,8 @@ class Message {
   enum class Kind { request, notification, result, error };
 
   Kind kind() const { return kind_; }
-  const RequestId& id() const { return id_; }              // empty for notifications, and errors without id
-  const std::string& method() const { return method_; }    // requests and notifications
+  const RequestId& id() const { return id_; }  // empty for notifications, and errors without id
+  const std::string& method() const { return method_; }      // requests and notifications
   std::string_view params() const { return view(params_); }  // text of an object, or empty
   std::string_view result() const { return view(result_); }  // text of an object
   std::string_view error() const { return view(error_); }    // text of an object
@@ -55,7 +57,8 @@ Result<Message> parse_message(std::string text, RequestId* id_of_broken = nullpt
 // An id's canonical text: integers as they stand, strings with their escapes normalised.
 Result<RequestId> parse_request_id(std::string_view json);
 
-// The parts of an error object. A peer's code never becomes one of the local ones, such as `closed`.
+// The parts of an error object. A peer's code never becomes one of the local ones, such as
+// `closed`.
 Error parse_error_object(std::string_view text);
 
 // Texts for the wire: one line, no newline at the end. `params` and `result` are JSON texts.

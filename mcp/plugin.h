@@ -1,7 +1,8 @@
-// How a shared library hands tools to the program that opens it: it exports one C function, gpumcp_plugin_v1,
-// that returns a PluginEntry; the program checks `abi` and `build`, then calls load() once, before serving, on
-// one thread. The library stays open for the life of the process. load() registers and returns: it must not
-// load models, open devices or read more than it needs to name its tools, since manifests are made by it too.
+// How a shared library hands tools to the program that opens it: it exports one C function,
+// gpumcp_plugin_v1, that returns a PluginEntry; the program checks `abi` and `build`, then calls
+// load() once, before serving, on one thread. The library stays open for the life of the process.
+// load() registers and returns: it must not load models, open devices or read more than it needs to
+// name its tools, since manifests are made by it too.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +21,9 @@ class PluginHost {
   virtual ~PluginHost() = default;
   virtual Registry& registry() = 0;
   // Settings of the worker, an object; unknown keys are to be ignored, every key may be absent:
-  //   device "auto|cpu|cuda|cuda:N" · models {NAME: FOLDER} (empty FOLDER: look it up) · default_model NAME
-  //   threads N · model_idle_s S · artifact_ttl_s S · artifact_dir PATH · workspace PATH
+  //   device "auto|cpu|cuda|cuda:N" · models {NAME: FOLDER} (empty FOLDER: look it up) ·
+  //   default_model NAME threads N · model_idle_s S · artifact_ttl_s S · artifact_dir PATH ·
+  //   workspace PATH
   virtual const Json& options() const = 0;
   // Asked by `status`; runs on any thread, must be quick and must not wake a device.
   virtual void on_status(std::function<Json()> status) = 0;

@@ -76,7 +76,8 @@ Json to_json(const Tool& tool, std::string_view version) {
   if (version >= "2025-06-18") put(json, "title", tool.title);
   put(json, "description", tool.description);
   json["inputSchema"] = tool.inputSchema;
-  if (version >= "2025-06-18" && !tool.outputSchema.is_null()) json["outputSchema"] = tool.outputSchema;
+  if (version >= "2025-06-18" && !tool.outputSchema.is_null())
+    json["outputSchema"] = tool.outputSchema;
   if (version >= "2025-03-26" && tool.annotations) {
     const ToolAnnotations& a = *tool.annotations;
     Json hints = Json::object();
@@ -112,47 +113,50 @@ void append_json(std::string& out, const ResourceContents& contents) {
   out += R"({"uri":)";
   append_string(out, contents.uri);
   if (!contents.mimeType.empty()) append_member(out, "mimeType", contents.mimeType);
-  if (contents.blob) append_member(out, "blob", *contents.blob);
-  else append_member(out, "text", contents.text);
+  if (contents.blob)
+    append_member(out, "blob", *contents.blob);
+  else
+    append_member(out, "text", contents.text);
   out += '}';
 }
 
 void append_json(std::string& out, const ContentBlock& block, std::string_view version) {
-  std::visit(
-      Overloaded{
-          [&](const TextContent& c) { append_text_block(out, c.text); },
-          [&](const ImageContent& c) {
-            out += R"({"type":"image")";
-            append_member(out, "data", c.data);
-            append_member(out, "mimeType", c.mimeType);
-          },
-          [&](const AudioContent& c) {
-            if (version < "2025-03-26")
-              return append_text_block(out, fmt::format("[audio, {}: this client cannot take it]", c.mimeType));
-            out += R"({"type":"audio")";
-            append_member(out, "data", c.data);
-            append_member(out, "mimeType", c.mimeType);
-          },
-          [&](const ResourceLink& c) {
-            if (version < "2025-06-18")
-              return append_text_block(out, fmt::format("{}: {} ({})", c.name, c.uri, c.mimeType));
-            out += R"({"type":"resource_link")";
-            append_member(out, "uri", c.uri);
-            append_member(out, "name", c.name);
-            if (!c.title.empty()) append_member(out, "title", c.title);
-            if (!c.description.empty()) append_member(out, "description", c.description);
-            if (!c.mimeType.empty()) append_member(out, "mimeType", c.mimeType);
-            if (c.size) {
-              out += R"(,"size":)";
-              append_number(out, *c.size);
-            }
-          },
-          [&](const EmbeddedResource& c) {
-            out += R"({"type":"resource","resource":)";
-            append_json(out, c.resource);
-          },
-      },
-      block.value);
+  std::visit(Overloaded{
+                 [&](const TextContent& c) { append_text_block(out, c.text); },
+                 [&](const ImageContent& c) {
+                   out += R"({"type":"image")";
+                   append_member(out, "data", c.data);
+                   append_member(out, "mimeType", c.mimeType);
+                 },
+                 [&](const AudioContent& c) {
+                   if (version < "2025-03-26")
+                     return append_text_block(
+                         out, fmt::format("[audio, {}: this client cannot take it]", c.mimeType));
+                   out += R"({"type":"audio")";
+                   append_member(out, "data", c.data);
+                   append_member(out, "mimeType", c.mimeType);
+                 },
+                 [&](const ResourceLink& c) {
+                   if (version < "2025-06-18")
+                     return append_text_block(
+                         out, fmt::format("{}: {} ({})", c.name, c.uri, c.mimeType));
+                   out += R"({"type":"resource_link")";
+                   append_member(out, "uri", c.uri);
+                   append_member(out, "name", c.name);
+                   if (!c.title.empty()) append_member(out, "title", c.title);
+                   if (!c.description.empty()) append_member(out, "description", c.description);
+                   if (!c.mimeType.empty()) append_member(out, "mimeType", c.mimeType);
+                   if (c.size) {
+                     out += R"(,"size":)";
+                     append_number(out, *c.size);
+                   }
+                 },
+                 [&](const EmbeddedResource& c) {
+                   out += R"({"type":"resource","resource":)";
+                   append_json(out, c.resource);
+                 },
+             },
+             block.value);
   if (block.annotations) append_annotations(out, *block.annotations);
   out += '}';
 }
@@ -180,7 +184,8 @@ Result<Tool> tool_from_json(const Json& json) {
   Tool tool{.name = json["name"].get<std::string>(),
             .title = text_of(json, "title"),
             .description = text_of(json, "description")};
-  if (auto it = json.find("inputSchema"); it != json.end() && it->is_object()) tool.inputSchema = *it;
+  if (auto it = json.find("inputSchema"); it != json.end() && it->is_object())
+    tool.inputSchema = *it;
   if (auto it = json.find("outputSchema"); it != json.end()) tool.outputSchema = *it;
   if (auto it = json.find("annotations"); it != json.end() && it->is_object()) {
     ToolAnnotations a{.title = text_of(*it, "title")};
@@ -228,8 +233,10 @@ Result<CallToolResult> call_tool_result_from_text(std::string_view text) {
       return fail(ErrorCode::invalid_params, fmt::format("unknown content type \"{}\"", type));
     }
   }
-  if (auto it = json->find("structuredContent"); it != json->end()) out.structuredContent = to_text(*it);
-  if (auto it = json->find("isError"); it != json->end() && it->is_boolean()) out.isError = it->get<bool>();
+  if (auto it = json->find("structuredContent"); it != json->end())
+    out.structuredContent = to_text(*it);
+  if (auto it = json->find("isError"); it != json->end() && it->is_boolean())
+    out.isError = it->get<bool>();
   if (auto it = json->find("_meta"); it != json->end()) out._meta = *it;
   return out;
 }
@@ -240,7 +247,8 @@ Result<std::vector<ResourceContents>> resource_contents_from_text(std::string_vi
   std::vector<ResourceContents> out;
   auto contents = json->find("contents");
   if (contents == json->end() || !contents->is_array())
-    return fail(ErrorCode::invalid_params, "the result of resources/read needs an array \"contents\"");
+    return fail(ErrorCode::invalid_params,
+                "the result of resources/read needs an array \"contents\"");
   for (const Json& item : *contents) {
     auto one = contents_from_json(item);
     if (!one) return tl::unexpected(std::move(one.error()));
@@ -250,7 +258,8 @@ Result<std::vector<ResourceContents>> resource_contents_from_text(std::string_vi
 }
 
 std::string base64_encode(std::string_view bytes) {
-  static constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  static constexpr char kAlphabet[] =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
   out.reserve((bytes.size() + 2) / 3 * 4);
   for (size_t i = 0; i < bytes.size(); i += 3) {

@@ -1,6 +1,7 @@
-// MCP's values with the spec's own names: a field's name is its JSON key (camelCase here and only here).
-// Plain structs, copyable, thread-safe as values are. Writers give the wire text for a protocol version.
-// Source: schema/2026-07-28/schema.ts and, for older versions, schema/<version>/schema.ts.
+// MCP's values with the spec's own names: a field's name is its JSON key (camelCase here and only
+// here). Plain structs, copyable, thread-safe as values are. Writers give the wire text for a
+// protocol version. Source: schema/2026-07-28/schema.ts and, for older versions,
+// schema/<version>/schema.ts.
 #pragma once
 
 #include <array>
@@ -17,14 +18,15 @@ namespace gpumcp::mcp {
 // Versions are ISO dates, so they compare as texts.
 inline constexpr std::string_view kModernVersion = "2026-07-28";
 inline constexpr std::string_view kLatestLegacyVersion = "2025-11-25";
-inline constexpr std::array<std::string_view, 5> kVersions = {"2026-07-28", "2025-11-25", "2025-06-18",
-                                                              "2025-03-26", "2024-11-05"};
+inline constexpr std::array<std::string_view, 5> kVersions = {
+    "2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"};
 bool is_supported_version(std::string_view version);
 inline bool is_modern_version(std::string_view version) { return version >= kModernVersion; }
 
 // `_meta` keys of 2026-07-28.
 inline constexpr std::string_view kMetaProtocolVersion = "io.modelcontextprotocol/protocolVersion";
-inline constexpr std::string_view kMetaClientCapabilities = "io.modelcontextprotocol/clientCapabilities";
+inline constexpr std::string_view kMetaClientCapabilities =
+    "io.modelcontextprotocol/clientCapabilities";
 inline constexpr std::string_view kMetaClientInfo = "io.modelcontextprotocol/clientInfo";
 inline constexpr std::string_view kMetaServerInfo = "io.modelcontextprotocol/serverInfo";
 inline constexpr std::string_view kMetaLogLevel = "io.modelcontextprotocol/logLevel";
@@ -39,15 +41,23 @@ struct Annotations {
   std::string lastModified = {};
 };
 
-struct TextContent { std::string text; };
-struct ImageContent { std::string data /* base64 */, mimeType; };
-struct AudioContent { std::string data /* base64 */, mimeType; };
+struct TextContent {
+  std::string text;
+};
+struct ImageContent {
+  std::string data /* base64 */, mimeType;
+};
+struct AudioContent {
+  std::string data /* base64 */, mimeType;
+};
 struct ResourceContents {
   std::string uri, mimeType;
   std::string text = {};
   std::optional<std::string> blob = {};  // base64; when set, `text` is not sent
 };
-struct EmbeddedResource { ResourceContents resource; };
+struct EmbeddedResource {
+  ResourceContents resource;
+};
 struct ResourceLink {
   std::string uri, name;
   std::string title = {}, description = {}, mimeType = {};
@@ -59,14 +69,17 @@ struct ContentBlock {
   std::optional<Annotations> annotations = {};
 };
 
-// structuredContent is a JSON text (empty: absent), so that a large one is written once and never decoded.
+// structuredContent is a JSON text (empty: absent), so that a large one is written once and never
+// decoded.
 struct CallToolResult {
   std::vector<ContentBlock> content = {};
   std::string structuredContent = {};
   bool isError = false;
   Json _meta = nullptr;
 
-  static CallToolResult text(std::string text) { return {.content = {{TextContent{std::move(text)}}}}; }
+  static CallToolResult text(std::string text) {
+    return {.content = {{TextContent{std::move(text)}}}};
+  }
   static CallToolResult error(std::string text) {
     return {.content = {{TextContent{std::move(text)}}}, .isError = true};
   }
@@ -74,7 +87,8 @@ struct CallToolResult {
 
 struct ToolAnnotations {
   std::string title = {};
-  std::optional<bool> readOnlyHint = {}, destructiveHint = {}, idempotentHint = {}, openWorldHint = {};
+  std::optional<bool> readOnlyHint = {}, destructiveHint = {}, idempotentHint = {},
+                      openWorldHint = {};
 };
 
 struct Tool {
@@ -105,8 +119,10 @@ Json to_json(const Tool& tool, std::string_view version = kModernVersion);
 Json to_json(const Resource& resource, std::string_view version = kModernVersion);
 Json to_json(const ResourceTemplate& resource, std::string_view version = kModernVersion);
 Json to_json(const Implementation& implementation);
-// Content that `version` does not know becomes text: a link before 2025-06-18, audio before 2025-03-26.
-void append_json(std::string& out, const ContentBlock& block, std::string_view version = kModernVersion);
+// Content that `version` does not know becomes text: a link before 2025-06-18, audio before
+// 2025-03-26.
+void append_json(std::string& out, const ContentBlock& block,
+                 std::string_view version = kModernVersion);
 void append_json(std::string& out, const ResourceContents& contents);
 std::string to_text(const CallToolResult& result, std::string_view version = kModernVersion);
 
@@ -116,6 +132,7 @@ Result<CallToolResult> call_tool_result_from_text(std::string_view text);
 Result<std::vector<ResourceContents>> resource_contents_from_text(std::string_view text);
 
 std::string base64_encode(std::string_view bytes);
-std::optional<std::string> base64_decode(std::string_view text);  // strict: alphabet, padding, length
+std::optional<std::string> base64_decode(
+    std::string_view text);  // strict: alphabet, padding, length
 
 }  // namespace gpumcp::mcp

@@ -1,6 +1,6 @@
-// Registry: where tools and resources are added. A Server is one; so is what lists an interface's tools
-// without serving them. Adding is done at start, by one thread; a name or schema that hosts refuse throws
-// std::invalid_argument there.
+// Registry: where tools and resources are added. A Server is one; so is what lists an interface's
+// tools without serving them. Adding is done at start, by one thread; a name or schema that hosts
+// refuse throws std::invalid_argument there.
 #pragma once
 
 #include <functional>
@@ -13,9 +13,10 @@
 
 namespace gpumcp::mcp {
 
-// Answers resources/read. nullopt: no such resource. May throw; that answers an internal error with its text.
-using ResourceReader =
-    std::function<std::optional<std::vector<ResourceContents>>(const std::string& uri, Context& context)>;
+// Answers resources/read. nullopt: no such resource. May throw; that answers an internal error with
+// its text.
+using ResourceReader = std::function<std::optional<std::vector<ResourceContents>>(
+    const std::string& uri, Context& context)>;
 
 class Registry {
  public:
@@ -30,19 +31,22 @@ class Registry {
   // The typed door; see typed_tool.h.
   template <class F, class... Args>
   void expose(std::string name, std::string description, F function, Args... args) {
-    expose(Tool{.name = std::move(name), .description = std::move(description)}, std::move(function),
-           std::move(args)...);
+    expose(Tool{.name = std::move(name), .description = std::move(description)},
+           std::move(function), std::move(args)...);
   }
-  // The same with a title and annotations: expose({.name = …, .description = …, .annotations = …}, …).
+  // The same with a title and annotations: expose({.name = …, .description = …, .annotations = …},
+  // …).
   template <class F, class... Args>
   void expose(Tool tool, F function, Args... args) {
-    auto [typed, handler] = make_typed_tool(std::move(tool), std::move(function), std::vector<Arg>{Arg(args)...});
+    auto [typed, handler] =
+        make_typed_tool(std::move(tool), std::move(function), std::vector<Arg>{Arg(args)...});
     add_tool(std::move(typed), std::move(handler));
   }
 };
 
-// Why hosts would refuse this tool, or empty. Names: 1 to 64 of [A-Za-z0-9_-] (hosts add prefixes, so 24 is
-// wise); the input schema's root is a plain object without anyOf, oneOf, allOf; a description is there.
+// Why hosts would refuse this tool, or empty. Names: 1 to 64 of [A-Za-z0-9_-] (hosts add prefixes,
+// so 24 is wise); the input schema's root is a plain object without anyOf, oneOf, allOf; a
+// description is there.
 std::string check_tool(const Tool& tool);
 
 }  // namespace gpumcp::mcp

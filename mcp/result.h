@@ -1,6 +1,6 @@
-// Result<T> and Error: how mcp reports what can be expected to fail (a broken message, a peer that left).
-// Values; thread-safe as values are. Exceptions are for bugs and for tool handlers, which may throw anything:
-// the call's barrier (session.cpp) turns that into an isError result.
+// Result<T> and Error: how mcp reports what can be expected to fail (a broken message, a peer that
+// left). Values; thread-safe as values are. Exceptions are for bugs and for tool handlers, which
+// may throw anything: the call's barrier (session.cpp) turns that into an isError result.
 #pragma once
 
 #include <string>

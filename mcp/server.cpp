@@ -19,7 +19,8 @@
 
 namespace gpumcp::mcp {
 
-// The sink of a peer with one stream for everything. Calls that outlive the stream write into nothing.
+// The sink of a peer with one stream for everything. Calls that outlive the stream write into
+// nothing.
 class StreamSink final : public ReplySink {
  public:
   explicit StreamSink(Transport& transport) : transport_(&transport) {}
@@ -58,7 +59,8 @@ bool starts_as_template(std::string_view uri, std::string_view uri_template) {
 std::string check_tool(const Tool& tool) {
   auto bad = [&](std::string why) { return fmt::format("tool \"{}\": {}", tool.name, why); };
   const bool charset = std::all_of(tool.name.begin(), tool.name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-';
   });
   if (tool.name.empty() || tool.name.size() > 64 || !charset)
     return bad("hosts take names of 1 to 64 characters of A-Z a-z 0-9 _ - only");
@@ -67,14 +69,18 @@ std::string check_tool(const Tool& tool) {
     return bad("the input schema's root must be {\"type\": \"object\"}");
   for (const char* keyword : {"anyOf", "oneOf", "allOf"}) {
     if (tool.inputSchema.contains(keyword))
-      return bad(fmt::format("\"{}\" at the input schema's root is refused by hosts: move it into a property", keyword));
+      return bad(fmt::format(
+          "\"{}\" at the input schema's root is refused by hosts: move it into a property",
+          keyword));
   }
-  if (!tool.outputSchema.is_null() && !tool.outputSchema.is_object()) return bad("the output schema must be an object");
+  if (!tool.outputSchema.is_null() && !tool.outputSchema.is_object())
+    return bad("the output schema must be an object");
   return {};
 }
 
 void Server::Impl::insert_tool(ToolEntry entry) {
-  if (std::string problem = check_tool(entry.tool); !problem.empty()) throw std::invalid_argument(problem);
+  if (std::string problem = check_tool(entry.tool); !problem.empty())
+    throw std::invalid_argument(problem);
   if (!tool_index.emplace(entry.tool.name, tools.size()).second)
     throw std::invalid_argument(fmt::format("tool \"{}\" is added twice", entry.tool.name));
   tools.push_back(std::move(entry));
@@ -87,7 +93,8 @@ const Server::Impl::ToolEntry* Server::Impl::find_tool(std::string_view name) co
 
 const Server::Impl::ResourceEntry* Server::Impl::find_resource(std::string_view uri) const {
   for (auto& entry : resources) {
-    if (entry.is_template ? starts_as_template(uri, entry.resource.uriTemplate) : uri == entry.resource.uriTemplate)
+    if (entry.is_template ? starts_as_template(uri, entry.resource.uriTemplate)
+                          : uri == entry.resource.uriTemplate)
       return &entry;
   }
   return nullptr;
@@ -124,7 +131,8 @@ std::string Server::Impl::resource_list(const std::string& version, bool templat
     }
     list.push_back(std::move(one));
   }
-  return fmt::format(R"({{"{}":{}}})", templates ? "resourceTemplates" : "resources", to_text(list));
+  return fmt::format(R"({{"{}":{}}})", templates ? "resourceTemplates" : "resources",
+                     to_text(list));
 }
 
 void Server::Impl::call_began() {
@@ -176,7 +184,8 @@ void Server::add_tool(Tool tool, ToolHandler handler) {
 }
 
 void Server::add_resource(Resource resource, ResourceReader reader) {
-  ResourceTemplate entry{resource.uri, resource.name, resource.title, resource.description, resource.mimeType};
+  ResourceTemplate entry{resource.uri, resource.name, resource.title, resource.description,
+                         resource.mimeType};
   impl_->resources.push_back({std::move(entry), false, std::move(reader)});
 }
 
@@ -184,11 +193,13 @@ void Server::add_resource_template(ResourceTemplate resource, ResourceReader rea
   impl_->resources.push_back({std::move(resource), true, std::move(reader)});
 }
 
-void Server::add_forwarded(std::vector<Tool> tools, std::vector<ResourceTemplate> templates, Forwarder forwarder) {
+void Server::add_forwarded(std::vector<Tool> tools, std::vector<ResourceTemplate> templates,
+                           Forwarder forwarder) {
   impl_->forwarders.push_back(std::make_unique<Forwarder>(std::move(forwarder)));
   const Forwarder* shared = impl_->forwarders.back().get();
   for (Tool& tool : tools) impl_->insert_tool({std::move(tool), nullptr, shared});
-  for (ResourceTemplate& one : templates) impl_->resources.push_back({std::move(one), true, nullptr, shared});
+  for (ResourceTemplate& one : templates)
+    impl_->resources.push_back({std::move(one), true, nullptr, shared});
 }
 
 void Server::serve(Transport& transport) {
@@ -202,7 +213,8 @@ void Server::serve(Transport& transport) {
   while (true) {
     auto text = transport.read();
     if (!text && text.error().code == ErrorCode::invalid_request) {
-      sink->respond(make_error({}, text.error(), session->legacy_version().has_value()), text.error().code);
+      sink->respond(make_error({}, text.error(), session->legacy_version().has_value()),
+                    text.error().code);
       continue;
     }
     if (!text || !*text) break;
@@ -221,9 +233,11 @@ int Server::serve_stdio() {
     fmt::print(stderr, "{}\n", transport.error().message);
     return 1;
   }
-  impl_->exit_watch = std::make_unique<ExitWatch>([this] { stop(); }, ExitWatchOptions{.parent = true});
+  impl_->exit_watch =
+      std::make_unique<ExitWatch>([this] { stop(); }, ExitWatchOptions{.parent = true});
   serve(**transport);
-  impl_->exit_watch->leave_soon();  // a handler that ignores its cancellation must not hold the process
+  impl_->exit_watch
+      ->leave_soon();  // a handler that ignores its cancellation must not hold the process
   return 0;
 }
 
@@ -245,13 +259,15 @@ void Server::serve_listener(int listen_fd) {
     });
     if (fd < 0) {
       // Out of descriptors or memory: the peer stays in the backlog until something is free.
-      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) poll(&fds[1], 1, 100);
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+        poll(&fds[1], 1, 100);
       continue;
     }
     Peer& peer = peers.emplace_back();
     try {
       peer.thread = std::thread([this, fd, &peer] {
-        auto transport = make_line_transport(fd, fd, {.max_message_bytes = impl_->options.max_message_bytes});
+        auto transport =
+            make_line_transport(fd, fd, {.max_message_bytes = impl_->options.max_message_bytes});
         serve(*transport);
         transport.reset();
         peer.done = true;
@@ -273,13 +289,15 @@ void Server::stop() {
 }
 
 bool Server::stopped() const { return impl_->stopped; }
-void Server::add_method(std::string name, std::function<Result<std::string>(std::string_view)> method) {
+void Server::add_method(std::string name,
+                        std::function<Result<std::string>(std::string_view)> method) {
   impl_->methods[std::move(name)] = std::move(method);
 }
 
 void Server::notify_all(std::string_view method, std::string_view params) {
   const std::string text = make_notification(method, params);
-  std::vector<std::shared_ptr<StreamSink>> sinks;  // written to without the lock, which stop() needs
+  std::vector<std::shared_ptr<StreamSink>>
+      sinks;  // written to without the lock, which stop() needs
   {
     std::scoped_lock lock(impl_->transports_mutex);
     for (auto& [transport, sink] : impl_->transports) sinks.push_back(sink);

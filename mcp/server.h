@@ -1,15 +1,15 @@
-// Server: an MCP server. Owns the tools and resources and a thread pool; serves any number of peers at once,
-// over any transports, each in the protocol era that it speaks (2024-11-05 to 2025-11-25 by `initialize`,
-// 2026-07-28 per request), mixed at will.
+// Server: an MCP server. Owns the tools and resources and a thread pool; serves any number of peers
+// at once, over any transports, each in the protocol era that it speaks (2024-11-05 to 2025-11-25
+// by `initialize`, 2026-07-28 per request), mixed at will.
 //
 //   int main() {
 //     mcp::Server server({.name = "hello", .version = "1.0"});
-//     server.expose("add", "Add two numbers.", [](double a, double b) { return a + b; }, arg("a"), arg("b"));
-//     return server.serve_stdio();
+//     server.expose("add", "Add two numbers.", [](double a, double b) { return a + b; }, arg("a"),
+//     arg("b")); return server.serve_stdio();
 //   }
 //
-// Tools are added before serving. Everything else is thread-safe. stop() ends all serve calls: calls in flight
-// are cancelled, their handlers are waited for when the server is destroyed.
+// Tools are added before serving. Everything else is thread-safe. stop() ends all serve calls:
+// calls in flight are cancelled, their handlers are waited for when the server is destroyed.
 #pragma once
 
 #include <chrono>
@@ -34,30 +34,32 @@ struct ServerOptions {
   std::string instructions = {};  // for the model; hosts cut at 2 KB
   // affect safety
   size_t max_message_bytes = kMaxMessageBytes;
-  size_t max_running_calls = 256;   // beyond it calls queue,
-  size_t max_queued_calls = 1024;   // and beyond that they are refused at once
+  size_t max_running_calls = 256;  // beyond it calls queue,
+  size_t max_queued_calls = 1024;  // and beyond that they are refused at once
   // When stdin ends, calls in flight may still finish for this long.
   std::chrono::milliseconds drain = std::chrono::milliseconds(800);
-  // Called, with no lock held, when the last running call ended and when a cancelled call goes on running.
+  // Called, with no lock held, when the last running call ended and when a cancelled call goes on
+  // running.
   std::function<void()> on_change = {};
   // caching hints for lists (2026-07-28 ttlMs)
   int64_t list_ttl_ms = 300000;
 };
 
-// A request handed on undecoded, for servers that forward calls to another (a front to its worker). The
-// forwarder answers it exactly once, from any thread, now or later.
+// A request handed on undecoded, for servers that forward calls to another (a front to its worker).
+// The forwarder answers it exactly once, from any thread, now or later.
 class ForwardedRequest {
  public:
   virtual ~ForwardedRequest() = default;
   virtual const std::string& method() const = 0;
-  virtual const std::string& name() const = 0;             // the tool's name or the resource's URI
-  virtual std::string_view arguments() const = 0;          // JSON text as it came; empty if absent
-  virtual const Json& meta() const = 0;                    // params._meta, {} if absent
+  virtual const std::string& name() const = 0;     // the tool's name or the resource's URI
+  virtual std::string_view arguments() const = 0;  // JSON text as it came; empty if absent
+  virtual const Json& meta() const = 0;            // params._meta, {} if absent
   virtual const std::string& protocol_version() const = 0;
   virtual bool wants_progress() const = 0;
   virtual std::stop_token stop_token() const = 0;
-  virtual void progress(const Json& params) = 0;           // the upstream's params; the token is replaced
-  virtual void respond_result(std::string_view result) = 0;  // a 2026-07-28 result, forwarded byte by byte
+  virtual void progress(const Json& params) = 0;  // the upstream's params; the token is replaced
+  virtual void respond_result(
+      std::string_view result) = 0;  // a 2026-07-28 result, forwarded byte by byte
   virtual void respond_error(Error error) = 0;
   // For tools/call: an isError result with this text.
   virtual void respond_tool_error(std::string_view text) = 0;
@@ -74,26 +76,30 @@ class Server final : public Registry {
   void add_tool(Tool tool, ToolHandler handler) override;
   void add_resource(Resource resource, ResourceReader reader) override;
   void add_resource_template(ResourceTemplate resource, ResourceReader reader) override;
-  // These tools and templates are listed here and run elsewhere: their calls go to `forwarder`, on the
-  // reading thread, so it must not block.
-  void add_forwarded(std::vector<Tool> tools, std::vector<ResourceTemplate> templates, Forwarder forwarder);
+  // These tools and templates are listed here and run elsewhere: their calls go to `forwarder`, on
+  // the reading thread, so it must not block.
+  void add_forwarded(std::vector<Tool> tools, std::vector<ResourceTemplate> templates,
+                     Forwarder forwarder);
 
-  // Serves one peer until it closes, close() or stop(). Returns after the calls in flight have been answered
-  // (up to options.drain) or cancelled.
+  // Serves one peer until it closes, close() or stop(). Returns after the calls in flight have been
+  // answered (up to options.drain) or cancelled.
   void serve(Transport& transport);
   // serve() on stdin and stdout, guarded against stray prints. Returns the program's exit code.
   int serve_stdio();
-  // Accepts peers on a listening descriptor (listen_unix), each on a thread of its own, until stop().
+  // Accepts peers on a listening descriptor (listen_unix), each on a thread of its own, until
+  // stop().
   void serve_listener(int listen_fd);
   void stop();
   bool stopped() const;
 
-  // A method of our own (name it "gpumcp/…"), in both eras. Runs on the reading thread: it must be quick.
-  void add_method(std::string name, std::function<Result<std::string>(std::string_view params)> method);
+  // A method of our own (name it "gpumcp/…"), in both eras. Runs on the reading thread: it must be
+  // quick.
+  void add_method(std::string name,
+                  std::function<Result<std::string>(std::string_view params)> method);
   // Sends a notification to every peer on a stream.
   void notify_all(std::string_view method, std::string_view params);
-  // From now on new calls are dropped unanswered: the server is about to leave, and peers that were told so
-  // ask elsewhere. Calls that run go on.
+  // From now on new calls are dropped unanswered: the server is about to leave, and peers that were
+  // told so ask elsewhere. Calls that run go on.
   void drain();
 
   // Since when the oldest call runs that was cancelled but does not return; nullopt: there is none.

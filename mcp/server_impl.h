@@ -1,6 +1,6 @@
 // What Server and Session share: the registered features, and the pool. Private to mcp.
-// Features are written while one thread registers them, and only read from then on; what changes while
-// serving is guarded.
+// Features are written while one thread registers them, and only read from then on; what changes
+// while serving is guarded.
 #pragma once
 
 #include <atomic>
@@ -20,13 +20,13 @@ class StreamSink;
 struct Server::Impl {
   struct ToolEntry {
     Tool tool;
-    ToolHandler handler;            // empty: forwarded
+    ToolHandler handler;  // empty: forwarded
     const Forwarder* forwarder = nullptr;
   };
   struct ResourceEntry {
-    ResourceTemplate resource;      // uriTemplate holds the URI of a plain resource
+    ResourceTemplate resource;  // uriTemplate holds the URI of a plain resource
     bool is_template = false;
-    ResourceReader reader;          // empty: forwarded
+    ResourceReader reader;  // empty: forwarded
     const Forwarder* forwarder = nullptr;
   };
 
@@ -59,7 +59,8 @@ struct Server::Impl {
 
   mutable std::mutex abandoned_mutex;
   std::map<const void*, std::chrono::steady_clock::time_point> abandoned;
-  std::atomic<std::chrono::steady_clock::time_point> last_activity = std::chrono::steady_clock::now();
+  std::atomic<std::chrono::steady_clock::time_point> last_activity =
+      std::chrono::steady_clock::now();
   std::atomic<bool> draining = false;
 
   std::mutex list_mutex;
@@ -71,7 +72,8 @@ struct Server::Impl {
   const int stop_fd;  // readable once stopped
   std::atomic<size_t> calls = 0, connections = 0;
 
-  std::unique_ptr<ExitWatch> exit_watch;  // of serve_stdio; outlives the pool, whose handlers may hang
+  std::unique_ptr<ExitWatch>
+      exit_watch;   // of serve_stdio; outlives the pool, whose handlers may hang
   ThreadPool pool;  // stopped by ~Server, so that handlers have ended before the rest goes
 };
 

@@ -12,34 +12,43 @@ namespace {
 Error unsupported_version(std::string_view requested) {
   Json data = {{"supported", Json::array({kModernVersion})}, {"requested", requested}};
   return {ErrorCode::unsupported_protocol_version,
-          fmt::format("protocol version \"{}\" is not supported; supported: {}", requested.substr(0, 40), kModernVersion),
+          fmt::format("protocol version \"{}\" is not supported; supported: {}",
+                      requested.substr(0, 40), kModernVersion),
           to_text(data)};
 }
 
 }  // namespace
 
-Session::Session(std::shared_ptr<Server::Impl> server) : server_(std::move(server)) { ++server_->connections; }
+Session::Session(std::shared_ptr<Server::Impl> server) : server_(std::move(server)) {
+  ++server_->connections;
+}
 Session::~Session() { --server_->connections; }
 
-Session::Received Session::receive(std::string text, std::shared_ptr<ReplySink> sink, const HttpClaims* http) {
+Session::Received Session::receive(std::string text, std::shared_ptr<ReplySink> sink,
+                                   const HttpClaims* http) {
   RequestId id;
   if (text.size() > server_->options.max_message_bytes) {
-    const Error error{ErrorCode::invalid_request, fmt::format("a message is longer than the limit of {} bytes",
-                                                              server_->options.max_message_bytes)};
+    const Error error{ErrorCode::invalid_request,
+                      fmt::format("a message is longer than the limit of {} bytes",
+                                  server_->options.max_message_bytes)};
     sink->respond(make_error({}, error, legacy_version().has_value()), error.code);
     return Received::broken;
   }
   auto message = parse_message(std::move(text), &id);
   if (!message) {
-    sink->respond(make_error(id, message.error(), legacy_version().has_value()), message.error().code);
+    sink->respond(make_error(id, message.error(), legacy_version().has_value()),
+                  message.error().code);
     return Received::broken;
   }
   switch (message->kind()) {
     case Message::Kind::request:
       receive_request(std::move(*message), std::move(sink), http);
       return Received::request;
-    case Message::Kind::notification: receive_notification(*message); return Received::notification;
-    default: return Received::notification;  // an answer to nothing that was asked
+    case Message::Kind::notification:
+      receive_notification(*message);
+      return Received::notification;
+    default:
+      return Received::notification;  // an answer to nothing that was asked
   }
 }
 
@@ -64,25 +73,35 @@ Result<void> Session::read_params(Request& r) {
   if (r.message.params().empty()) return {};
   std::string_view meta;
   auto scanned = scan_json(r.message.params(), [&](std::string_view key, std::string_view value) {
-    if (key == "name") r.name = value;
-    else if (key == "arguments") r.arguments = value;
-    else if (key == "_meta") meta = value;
-    else if (key == "uri") r.uri = value;
-    else if (key == "cursor") r.cursor = value;
-    else if (key == "protocolVersion") r.protocol_version = value;
-    else if (key == "clientInfo") r.client_info = value;
-    else if (key == "level") r.level = value;
+    if (key == "name")
+      r.name = value;
+    else if (key == "arguments")
+      r.arguments = value;
+    else if (key == "_meta")
+      meta = value;
+    else if (key == "uri")
+      r.uri = value;
+    else if (key == "cursor")
+      r.cursor = value;
+    else if (key == "protocolVersion")
+      r.protocol_version = value;
+    else if (key == "clientInfo")
+      r.client_info = value;
+    else if (key == "level")
+      r.level = value;
   });
   if (!scanned) return scanned;
   if (meta.empty() || meta == "null") return {};
   auto parsed = parse_json(meta);
   if (!parsed) return tl::unexpected(std::move(parsed.error()));
   if (!parsed->is_object())
-    return fail(ErrorCode::invalid_params, "params._meta: expected an object, got " + std::string(meta.substr(0, 20)));
+    return fail(ErrorCode::invalid_params,
+                "params._meta: expected an object, got " + std::string(meta.substr(0, 20)));
   r.meta = std::move(*parsed);
   if (auto token = r.meta.find("progressToken");
       token != r.meta.end() && !token->is_string() && !token->is_number_integer())
-    return fail(ErrorCode::invalid_params, "params._meta.progressToken: expected a string or an integer");
+    return fail(ErrorCode::invalid_params,
+                "params._meta.progressToken: expected a string or an integer");
   return {};
 }
 
@@ -90,35 +109,39 @@ Result<void> Session::read_params(Request& r) {
 Result<void> Session::settle_era(Request& r, const HttpClaims* http) {
   const auto version = r.meta.find(kMetaProtocolVersion);
   const auto capabilities = r.meta.find(kMetaClientCapabilities);
-  const bool claims_modern = version != r.meta.end() || capabilities != r.meta.end() ||
-                             (http && http->protocol_version && is_modern_version(*http->protocol_version));
+  const bool claims_modern =
+      version != r.meta.end() || capabilities != r.meta.end() ||
+      (http && http->protocol_version && is_modern_version(*http->protocol_version));
   if (!claims_modern) {
     std::scoped_lock lock(mutex_);
     if (r.message.method() == "initialize") return {};
-    r.version = legacy_version_                       ? *legacy_version_
-                : http && http->protocol_version      ? *http->protocol_version
-                : http                                ? "2025-03-26"
-                                                      : std::string(kLatestLegacyVersion);
+    r.version = legacy_version_                  ? *legacy_version_
+                : http && http->protocol_version ? *http->protocol_version
+                : http                           ? "2025-03-26"
+                                                 : std::string(kLatestLegacyVersion);
     r.client = legacy_client_;
     r.log_level = legacy_log_level_;
     if (!is_supported_version(r.version)) {
       return fail(ErrorCode::invalid_request,
-                  fmt::format("MCP-Protocol-Version \"{}\" is not supported; supported: {}", r.version.substr(0, 40),
-                              quoted_versions()));
+                  fmt::format("MCP-Protocol-Version \"{}\" is not supported; supported: {}",
+                              r.version.substr(0, 40), quoted_versions()));
     }
     return {};
   }
   r.modern = true;
   auto missing = [](std::string_view key, std::string_view what) {
-    return fail(ErrorCode::invalid_params, fmt::format("params._meta[\"{}\"]: {} is needed", key, what));
+    return fail(ErrorCode::invalid_params,
+                fmt::format("params._meta[\"{}\"]: {} is needed", key, what));
   };
-  if (version == r.meta.end() || !version->is_string()) return missing(kMetaProtocolVersion, "a version string");
+  if (version == r.meta.end() || !version->is_string())
+    return missing(kMetaProtocolVersion, "a version string");
   if (capabilities == r.meta.end() || !capabilities->is_object())
     return missing(kMetaClientCapabilities, "an object ({} for none)");
   r.version = version->get<std::string>();
   auto mismatch = [](std::string_view header, std::string_view got, std::string_view want) {
-    return fail(ErrorCode::header_mismatch, fmt::format("header {} is \"{}\", the body says \"{}\"", header,
-                                                        got.substr(0, 80), want.substr(0, 80)));
+    return fail(ErrorCode::header_mismatch,
+                fmt::format("header {} is \"{}\", the body says \"{}\"", header, got.substr(0, 80),
+                            want.substr(0, 80)));
   };
   if (http && !http->protocol_version) return mismatch("MCP-Protocol-Version", "", r.version);
   if (http && *http->protocol_version != r.version)
@@ -131,10 +154,11 @@ Result<void> Session::settle_era(Request& r, const HttpClaims* http) {
     const std::string& method = r.message.method();
     const std::string_view subject = method == "tools/call" || method == "prompts/get" ? r.name
                                      : method == "resources/read"                      ? r.uri
-                                                                                       : std::string_view();
+                                                                  : std::string_view();
     if (subject.starts_with('"')) {
       const std::string want = Json::parse(subject).get<std::string>();
-      if (!http->name || *http->name != want) return mismatch("Mcp-Name", http->name.value_or(""), want);
+      if (!http->name || *http->name != want)
+        return mismatch("Mcp-Name", http->name.value_or(""), want);
     }
   }
   if (auto info = r.meta.find(kMetaClientInfo); info != r.meta.end() && info->is_object()) {
@@ -146,13 +170,16 @@ Result<void> Session::settle_era(Request& r, const HttpClaims* http) {
   }
   if (auto level = r.meta.find(kMetaLogLevel); level != r.meta.end()) {
     if (level->is_string()) r.log_level = find_log_level(level->get<std::string>());
-    if (!r.log_level) return fail(ErrorCode::invalid_params, "params._meta: the log level is unknown: debug to emergency");
+    if (!r.log_level)
+      return fail(ErrorCode::invalid_params,
+                  "params._meta: the log level is unknown: debug to emergency");
   }
   return {};
 }
 
 // The barrier of what runs on the reading thread: a bug there costs one answer, not the server.
-void Session::receive_request(Message message, std::shared_ptr<ReplySink> sink, const HttpClaims* http) {
+void Session::receive_request(Message message, std::shared_ptr<ReplySink> sink,
+                              const HttpClaims* http) {
   const RequestId id = message.id();
   try {
     dispatch(std::move(message), sink, http);
@@ -163,8 +190,10 @@ void Session::receive_request(Message message, std::shared_ptr<ReplySink> sink, 
       std::scoped_lock lock(mutex_);
       if (auto it = calls_.find(id); it != calls_.end()) call = it->second;
     }
-    if (call) call->finish_error(error);
-    else sink->respond(make_error(id, error), error.code);
+    if (call)
+      call->finish_error(error);
+    else
+      sink->respond(make_error(id, error), error.code);
   }
 }
 
@@ -179,27 +208,31 @@ void Session::dispatch(Message message, std::shared_ptr<ReplySink> sink, const H
   const auto method = methods().find(r.message.method());
   if (method == methods().end() || !(method->second.second & (r.modern ? kModern : kLegacy))) {
     if (method != methods().end() && !r.modern)
-      return fail_request(r, {ErrorCode::invalid_params,
-                              fmt::format("\"{}\" needs params._meta with \"{}\": \"{}\" and \"{}\": {{}}",
-                                          r.message.method(), kMetaProtocolVersion, kModernVersion,
-                                          kMetaClientCapabilities)});
+      return fail_request(
+          r, {ErrorCode::invalid_params,
+              fmt::format("\"{}\" needs params._meta with \"{}\": \"{}\" and \"{}\": {{}}",
+                          r.message.method(), kMetaProtocolVersion, kModernVersion,
+                          kMetaClientCapabilities)});
     r.sink->settled(r.modern);
-    return fail_request(r, {ErrorCode::method_not_found,
-                            fmt::format("method \"{}\" is not known{}", r.message.method().substr(0, 80),
-                                        r.modern ? " in " + r.version : "")});
+    return fail_request(
+        r, {ErrorCode::method_not_found,
+            fmt::format("method \"{}\" is not known{}", r.message.method().substr(0, 80),
+                        r.modern ? " in " + r.version : "")});
   }
   r.sink->settled(r.modern);
   const bool advertised = r.message.method().starts_with("resources/") ? !server_->resources.empty()
                           : r.message.method().starts_with("tools/")   ? !server_->tools.empty()
                                                                        : true;
   if (!advertised)
-    return fail_request(r, {ErrorCode::method_not_found,
-                            fmt::format("method \"{}\": this server has none of these", r.message.method())});
+    return fail_request(
+        r, {ErrorCode::method_not_found,
+            fmt::format("method \"{}\": this server has none of these", r.message.method())});
   (this->*method->second.first)(r);
 }
 
 void Session::respond(Request& r, std::string_view result) {
-  r.sink->respond(make_result(r.message.id(), r.modern ? modern_result(result, server_->options) : std::string(result)),
+  r.sink->respond(make_result(r.message.id(), r.modern ? modern_result(result, server_->options)
+                                                       : std::string(result)),
                   std::nullopt);
 }
 
@@ -226,12 +259,14 @@ std::shared_ptr<Call> Session::start_call(Request& r, std::string name) {
   if (auto token = spec.info._meta.find("progressToken"); token != spec.info._meta.end())
     spec.progress_token = to_text(*token);
   auto call = std::make_shared<Call>(shared_from_this(), std::move(spec));
-  if (server_->draining) return nullptr;  // after it was counted, so that whoever drains sees it or it is dropped
+  if (server_->draining)
+    return nullptr;  // after it was counted, so that whoever drains sees it or it is dropped
   std::unique_lock lock(mutex_);
   if (!calls_.emplace(r.message.id(), call).second) {
     lock.unlock();
-    fail_request(r, {ErrorCode::invalid_request,
-                     fmt::format("id {} belongs to a request that is still running", r.message.id().json)});
+    fail_request(
+        r, {ErrorCode::invalid_request,
+            fmt::format("id {} belongs to a request that is still running", r.message.id().json)});
     return nullptr;
   }
   return call;

@@ -1,12 +1,16 @@
-// Session: one peer's side of the protocol. Takes messages' texts, checks them, finds the method, and answers
-// through the ReplySink that came with each request. Made by Server; kept alive by the calls in flight.
+// Session: one peer's side of the protocol. Takes messages' texts, checks them, finds the method,
+// and answers through the ReplySink that came with each request. Made by Server; kept alive by the
+// calls in flight.
 //
-//   text ─▶ parse_message ─▶ era (per request) ─▶ method table ─▶ answer at once, or a Call on the pool
-//                                                                   └▶ sink: notifications, then one response
+//   text ─▶ parse_message ─▶ era (per request) ─▶ method table ─▶ answer at once, or a Call on the
+//   pool
+//                                                                   └▶ sink: notifications, then
+//                                                                   one response
 //
-// Era (mcp-spec 2026-07-28 basic/versioning): a request whose params._meta names a protocol version is served
-// statelessly; `initialize` starts a legacy session; anything else belongs to that session. Nothing of a
-// modern request is remembered. Thread-safe; receive() never blocks on a tool.
+// Era (mcp-spec 2026-07-28 basic/versioning): a request whose params._meta names a protocol version
+// is served statelessly; `initialize` starts a legacy session; anything else belongs to that
+// session. Nothing of a modern request is remembered. Thread-safe; receive() never blocks on a
+// tool.
 #pragma once
 
 #include <chrono>
@@ -24,21 +28,24 @@
 
 namespace gpumcp::mcp {
 
-// Where one request's messages go: any number of notifications, then exactly one response, unless the request
-// was cancelled: then none. Called from any thread, one call at a time; but dropped() may come while notify() runs.
+// Where one request's messages go: any number of notifications, then exactly one response, unless
+// the request was cancelled: then none. Called from any thread, one call at a time; but dropped()
+// may come while notify() runs.
 class ReplySink {
  public:
   virtual ~ReplySink() = default;
   virtual void notify(std::string message) = 0;
   // `code` is the error's, nullopt for results; HTTP derives its status from it.
   virtual void respond(std::string message, std::optional<ErrorCode> code) = 0;
-  // The request is a sound one of this era: errors from here on are its outcome. Not called for broken ones.
+  // The request is a sound one of this era: errors from here on are its outcome. Not called for
+  // broken ones.
   virtual void settled(bool modern) { (void)modern; }
   // The request was cancelled: nothing more will come.
   virtual void dropped() {}
 };
 
-// What an HTTP request's headers claim; checked against the body (spec: basic/transports, "headers").
+// What an HTTP request's headers claim; checked against the body (spec: basic/transports,
+// "headers").
 struct HttpClaims {
   std::optional<std::string> protocol_version, method, name;
 };
@@ -52,7 +59,8 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // Whether a message got (or will get) a response; false for notifications and posted responses.
   enum class Received { request, notification, broken };
-  Received receive(std::string text, std::shared_ptr<ReplySink> sink, const HttpClaims* http = nullptr);
+  Received receive(std::string text, std::shared_ptr<ReplySink> sink,
+                   const HttpClaims* http = nullptr);
 
   // The peer left, or gave up: stops all calls; nothing more is sent for them.
   void cancel_all();
@@ -93,7 +101,7 @@ class Session : public std::enable_shared_from_this<Session> {
   static const std::map<std::string, std::pair<Method, int>, std::less<>>& methods();
 
   const std::shared_ptr<Server::Impl> server_;  // shared: a forwarded call may outlive the Server
-  mutable std::mutex mutex_;  // guards what follows
+  mutable std::mutex mutex_;                    // guards what follows
   std::condition_variable idle_;
   std::map<RequestId, std::shared_ptr<Call>> calls_;
   size_t answering_ = 0;  // calls that have left calls_, whose answer is being written

@@ -25,7 +25,8 @@ bool ThreadPool::submit(std::function<void()> task) {
     queue_.push_back(std::move(task));
     try {
       threads_.emplace_back([this] { run(); });
-    } catch (const std::system_error&) {  // the system has no more threads: one that runs takes it, if any does
+    } catch (const std::system_error&) {  // the system has no more threads: one that runs takes it,
+                                          // if any does
       if (!threads_.empty() && queue_.size() <= idle_ + options_.max_queued) return true;
       queue_.pop_back();
       return false;

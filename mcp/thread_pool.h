@@ -1,6 +1,7 @@
-// Threads for tool handlers: as many as run at once, up to a limit; idle ones leave after some seconds.
-// Thread-safe. Handlers block (on a GPU, on a file), so the pool grows instead of queueing; a bounded queue
-// takes what comes beyond the limit, and then submit() refuses. stop() and destruction run what is queued, and join.
+// Threads for tool handlers: as many as run at once, up to a limit; idle ones leave after some
+// seconds. Thread-safe. Handlers block (on a GPU, on a file), so the pool grows instead of
+// queueing; a bounded queue takes what comes beyond the limit, and then submit() refuses. stop()
+// and destruction run what is queued, and join.
 #pragma once
 
 #include <condition_variable>

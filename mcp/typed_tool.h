@@ -1,10 +1,13 @@
-// The typed door: a plain function becomes a tool. Its parameters become the input schema, its result the
-// output schema, structuredContent and the equal text; arguments are decoded and checked before it runs.
-//   registry.expose("add", "Add two numbers.", [](double a, double b) { return a + b; }, arg("a"), arg("b"));
-// Parameters take arg()s in order; a Context& parameter may stand anywhere and takes none. A function whose
-// only parameter is a described struct, without arg()s, takes the struct's fields as its arguments.
-// Results: a described struct or map is the structured content; any other value is wrapped as {"result": …};
-// a WithContent<T> is T with links or images after its text; a CallToolResult goes out as it is; void says "done".
+// The typed door: a plain function becomes a tool. Its parameters become the input schema, its
+// result the output schema, structuredContent and the equal text; arguments are decoded and checked
+// before it runs.
+//   registry.expose("add", "Add two numbers.", [](double a, double b) { return a + b; }, arg("a"),
+//   arg("b"));
+// Parameters take arg()s in order; a Context& parameter may stand anywhere and takes none. A
+// function whose only parameter is a described struct, without arg()s, takes the struct's fields as
+// its arguments. Results: a described struct or map is the structured content; any other value is
+// wrapped as {"result": …}; a WithContent<T> is T with links or images after its text; a
+// CallToolResult goes out as it is; void says "done".
 #pragma once
 
 #include <cmath>
@@ -23,7 +26,8 @@ namespace gpumcp::mcp {
 // One parameter's name, description, default and bounds (JSON Schema keywords).
 class Arg {
  public:
-  Arg(std::string name, std::string description) : name_(std::move(name)), description_(std::move(description)) {}
+  Arg(std::string name, std::string description)
+      : name_(std::move(name)), description_(std::move(description)) {}
 
   Arg& minimum(double value) { return set("minimum", number(value)); }
   Arg& maximum(double value) { return set("maximum", number(value)); }
@@ -65,19 +69,23 @@ inline Arg arg(std::string name, std::string description = {}) {
 template <class T>
 Arg arg(std::string name, std::string description, const T& default_value) {
   std::string json;
-  if constexpr (std::is_convertible_v<T, std::string_view>) append_string(json, default_value);
-  else JsonType<T>::append(json, default_value);
+  if constexpr (std::is_convertible_v<T, std::string_view>)
+    append_string(json, default_value);
+  else
+    JsonType<T>::append(json, default_value);
   return Arg(std::move(name), std::move(description)).default_value(std::move(json));
 }
 
-// A typed result and the content blocks that follow its text: links to what the value only names, images.
+// A typed result and the content blocks that follow its text: links to what the value only names,
+// images.
 template <class T>
 struct WithContent {
   T value;
   std::vector<ContentBlock> content = {};
 };
 
-// Runs a call. May throw: ToolError, DecodeError, anything; the caller's barrier makes isError of it.
+// Runs a call. May throw: ToolError, DecodeError, anything; the caller's barrier makes isError of
+// it.
 using ToolHandler = std::function<CallToolResult(const Json& arguments, Context& context)>;
 
 namespace detail {
@@ -104,8 +112,8 @@ constexpr size_t count_plain(const std::tuple<A...>*) {
 
 // The schema of one parameter, with the arg()'s words.
 Json parameter_schema(Json type_schema, const Arg& arg);
-// The value given for a parameter, or its default, or null where it may be absent; throws DecodeError.
-// `storage` keeps a parsed default alive.
+// The value given for a parameter, or its default, or null where it may be absent; throws
+// DecodeError. `storage` keeps a parsed default alive.
 const Json* find_argument(const Json& arguments, const Arg& arg, bool optional, const Json& schema,
                           const JsonPath& path, Json& storage);
 // Text and structured content of a result that is a JSON object.
@@ -125,14 +133,18 @@ template <class R>
 Json output_schema() {
   if constexpr (kIsWithContent<R>) {
     return output_schema<decltype(R::value)>();
-  } else if constexpr (std::is_void_v<R> || std::is_same_v<R, CallToolResult> || std::is_same_v<R, Json>) {
+  } else if constexpr (std::is_void_v<R> || std::is_same_v<R, CallToolResult> ||
+                       std::is_same_v<R, Json>) {
     return nullptr;
   } else if constexpr (kIsObject<R>) {
     return JsonType<R>::schema();
   } else {
     Json schema = {{"type", "object"}, {"properties", {{"result", JsonType<R>::schema()}}}};
-    if constexpr (!kIsOptional<R>) schema["required"] = Json::array({"result"});
-    else schema["properties"]["result"]["type"] = Json::array({schema["properties"]["result"]["type"], "null"});
+    if constexpr (!kIsOptional<R>)
+      schema["required"] = Json::array({"result"});
+    else
+      schema["properties"]["result"]["type"] =
+          Json::array({schema["properties"]["result"]["type"], "null"});
     return schema;
   }
 }
@@ -165,8 +177,9 @@ using Plain = std::decay_t<A>;
 
 // Decodes the parameters one by one and calls the function.
 template <class F, class R, class... A>
-CallToolResult call_decoded(F& function, const std::vector<Arg>& args, const std::vector<Json>& schemas,
-                            const Json& arguments, Context& context, std::tuple<A...>*) {
+CallToolResult call_decoded(F& function, const std::vector<Arg>& args,
+                            const std::vector<Json>& schemas, const Json& arguments,
+                            Context& context, std::tuple<A...>*) {
   const JsonPath root{nullptr, "arguments"};
   [[maybe_unused]] size_t next = 0;
   [[maybe_unused]] auto take = [&]<class P>(std::type_identity<P>) -> decltype(auto) {
@@ -176,7 +189,8 @@ CallToolResult call_decoded(F& function, const std::vector<Arg>& args, const std
       const size_t i = next++;
       const JsonPath at{&root, args[i].name()};
       Json storage;
-      const Json* value = find_argument(arguments, args[i], kIsOptional<Plain<P>>, schemas[i], at, storage);
+      const Json* value =
+          find_argument(arguments, args[i], kIsOptional<Plain<P>>, schemas[i], at, storage);
       if constexpr (kIsOptional<Plain<P>>) {
         if (!value) return Plain<P>();
       }
@@ -184,8 +198,8 @@ CallToolResult call_decoded(F& function, const std::vector<Arg>& args, const std
     }
   };
   // Braces fix the order of evaluation, so that `next` counts from left to right.
-  std::tuple<std::conditional_t<kIsContext<A>, std::reference_wrapper<Context>, Plain<A>>...> values{
-      take(std::type_identity<A>())...};
+  std::tuple<std::conditional_t<kIsContext<A>, std::reference_wrapper<Context>, Plain<A>>...>
+      values{take(std::type_identity<A>())...};
   auto run = [&](auto&... v) -> decltype(auto) { return function(static_cast<A>(v)...); };
   if constexpr (std::is_void_v<R>) {
     std::apply(run, values);
@@ -197,8 +211,8 @@ CallToolResult call_decoded(F& function, const std::vector<Arg>& args, const std
 
 }  // namespace detail
 
-// The Tool and the handler of a function. `tool` brings name, description, title and annotations; the schemas are
-// filled in. Throws std::invalid_argument for a tool that no host would take.
+// The Tool and the handler of a function. `tool` brings name, description, title and annotations;
+// the schemas are filled in. Throws std::invalid_argument for a tool that no host would take.
 template <class F>
 std::pair<Tool, ToolHandler> make_typed_tool(Tool tool, F function, std::vector<Arg> args) {
   using S = detail::Signature<F>;
@@ -211,31 +225,37 @@ std::pair<Tool, ToolHandler> make_typed_tool(Tool tool, F function, std::vector<
     if (args.empty()) {
       return [&]<class... A>(std::tuple<A...>*) -> std::pair<Tool, ToolHandler> {
         using Only = std::decay_t<std::tuple_element_t<
-            0, decltype(std::tuple_cat(std::conditional_t<detail::kIsContext<A>, std::tuple<>, std::tuple<std::decay_t<A>>>()...))>>;
+            0, decltype(std::tuple_cat(std::conditional_t<detail::kIsContext<A>, std::tuple<>,
+                                                          std::tuple<std::decay_t<A>>>()...))>>;
         if constexpr (DescribedStruct<Only>) {
           tool.inputSchema = JsonType<Only>::schema();
           return {std::move(tool), [function](const Json& arguments, Context& context) mutable {
                     Only value = JsonType<Only>::decode(arguments, {nullptr, "arguments"});
                     auto pass = [&]<class P>(std::type_identity<P>) -> decltype(auto) {
-                      if constexpr (detail::kIsContext<P>) return static_cast<Context&>(context);
-                      else return static_cast<Only&>(value);
+                      if constexpr (detail::kIsContext<P>)
+                        return static_cast<Context&>(context);
+                      else
+                        return static_cast<Only&>(value);
                     };
                     if constexpr (std::is_void_v<R>) {
                       function(pass(std::type_identity<A>())...);
                       return CallToolResult::text("done");
                     } else {
-                      return detail::to_result<std::decay_t<R>>(function(pass(std::type_identity<A>())...));
+                      return detail::to_result<std::decay_t<R>>(
+                          function(pass(std::type_identity<A>())...));
                     }
                   }};
         } else {
-          throw std::invalid_argument("tool \"" + tool.name + "\": its parameter needs an arg(\"name\")");
+          throw std::invalid_argument("tool \"" + tool.name +
+                                      "\": its parameter needs an arg(\"name\")");
         }
       }(static_cast<Arguments*>(nullptr));
     }
   }
   if (args.size() != plain)
-    throw std::invalid_argument("tool \"" + tool.name + "\": the function has " + std::to_string(plain) +
-                                " parameters, but " + std::to_string(args.size()) + " arg() were given");
+    throw std::invalid_argument("tool \"" + tool.name + "\": the function has " +
+                                std::to_string(plain) + " parameters, but " +
+                                std::to_string(args.size()) + " arg() were given");
 
   std::vector<Json> schemas;
   Json properties = Json::object(), required = Json::array();

@@ -16,8 +16,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using mcp::ErrorCode;
 
-constexpr int kMaxSends = 4;                                 // a call goes to this many leaving workers, not more
-constexpr auto kPatience = std::chrono::milliseconds(2500);  // a shorter pause is waited for, a longer one told
+constexpr int kMaxSends = 4;  // a call goes to this many leaving workers, not more
+constexpr auto kPatience =
+    std::chrono::milliseconds(2500);  // a shorter pause is waited for, a longer one told
 
 std::string json_string(std::string_view text) {
   std::string out;
@@ -34,8 +35,9 @@ std::chrono::milliseconds pause_after(int failures) {
 mcp::Json forwarded_meta(const mcp::Json& meta) {
   mcp::Json out = mcp::Json::object();
   for (auto& [key, value] : meta.items()) {
-    if (key != "progressToken" && key != mcp::kMetaProtocolVersion && key != mcp::kMetaClientCapabilities &&
-        key != mcp::kMetaClientInfo && key != mcp::kMetaLogLevel)
+    if (key != "progressToken" && key != mcp::kMetaProtocolVersion &&
+        key != mcp::kMetaClientCapabilities && key != mcp::kMetaClientInfo &&
+        key != mcp::kMetaLogLevel)
       out[key] = value;
   }
   return out;
@@ -72,7 +74,8 @@ Front::~Front() {
   }
   connector_.join();
   retire_link();
-  // Ends their connections and reader threads; what was in flight answers that the connection closed.
+  // Ends their connections and reader threads; what was in flight answers that the connection
+  // closed.
   for (auto& link : retired_) link->client.reset();
 }
 
@@ -80,7 +83,8 @@ void Front::attach(mcp::Server& server, std::vector<Manifest> manifests) {
   std::set<std::string> templates_seen;
   for (Manifest& manifest : manifests) {
     // Several interfaces of one worker share its artifacts, and so the template that reads them.
-    std::erase_if(manifest.templates, [&](auto& one) { return !templates_seen.insert(one.uriTemplate).second; });
+    std::erase_if(manifest.templates,
+                  [&](auto& one) { return !templates_seen.insert(one.uriTemplate).second; });
     server.add_forwarded(std::move(manifest.tools), std::move(manifest.templates),
                          [this](std::shared_ptr<mcp::ForwardedRequest> request) {
                            auto forward = std::make_shared<Forward>();
@@ -100,8 +104,9 @@ void Front::submit(std::shared_ptr<Forward> forward) {
       const auto pause = retry_at_ - Clock::now();
       if (pause > kPatience) {
         const std::string text = fmt::format(
-            "{} was not run: the worker failed {} times in a row, the next try is in {:.0f} s. {}", forward->request->name(),
-            failures_, std::ceil(std::chrono::duration<double>(pause).count()), last_failure_);
+            "{} was not run: the worker failed {} times in a row, the next try is in {:.0f} s. {}",
+            forward->request->name(), failures_,
+            std::ceil(std::chrono::duration<double>(pause).count()), last_failure_);
         lock.unlock();
         return forward->request->respond_tool_error(text);
       }
@@ -125,7 +130,8 @@ void Front::send(const std::shared_ptr<Link>& link, std::shared_ptr<Forward> for
     params = fmt::format(R"("uri":{})", json_string(request.name()));
   }
   mcp::Json meta = forwarded_meta(request.meta());
-  // Ours alone to say: a client, perhaps on another machine, must not choose where files are written.
+  // Ours alone to say: a client, perhaps on another machine, must not choose where files are
+  // written.
   meta.erase("gpumcp/workspace");
   if (!options_.workspace.empty()) meta["gpumcp/workspace"] = options_.workspace.string();
 
@@ -142,14 +148,18 @@ void Front::send(const std::shared_ptr<Link>& link, std::shared_ptr<Forward> for
       }
       return forward->request->respond_result(*result);
     }
-    if (static_cast<int>(result.error().code) < 0) return forward->request->respond_error(result.error());
+    if (static_cast<int>(result.error().code) < 0)
+      return forward->request->respond_error(result.error());
     const bool unbegun = link->leaving && !link->aborted;
     if (unbegun && forward->sends < kMaxSends) return submit(forward);
     forward->request->respond_tool_error(death_note(link, forward->request->name()));
   };
   if (request.wants_progress())
-    handlers.on_progress = [forward](const mcp::Json& progress) { forward->request->progress(progress); };
-  const mcp::RequestId id = link->client->request_async(request.method(), params, std::move(handlers), std::move(meta));
+    handlers.on_progress = [forward](const mcp::Json& progress) {
+      forward->request->progress(progress);
+    };
+  const mcp::RequestId id =
+      link->client->request_async(request.method(), params, std::move(handlers), std::move(meta));
 
   std::scoped_lock lock(forward->mutex);
   forward->on_stop.emplace(request.stop_token(), [weak = std::weak_ptr(link), id] {
@@ -163,12 +173,16 @@ std::string Front::death_note(const std::shared_ptr<Link>& link, const std::stri
   const std::string log = folder ? folder->log_tail() : "";
   if (const size_t at = log.rfind("fatal: the worker "); at != log.npos) {
     const std::string line = log.substr(at + 18, log.find('\n', at) - at - 18);
-    if (how.empty()) how = line;
-    else if (how.find(line.substr(4)) == how.npos) how += fmt::format(" ({})", line);
+    if (how.empty())
+      how = line;
+    else if (how.find(line.substr(4)) == how.npos)
+      how += fmt::format(" ({})", line);
   }
-  if (how.empty()) how = "ended without a word, as after kill -9 or when the machine is out of memory";
+  if (how.empty())
+    how = "ended without a word, as after kill -9 or when the machine is out of memory";
   return fmt::format(
-      "{} failed: its worker (pid {}) {}. Calls that ran there are lost; nothing else is. Call again: a new worker "
+      "{} failed: its worker (pid {}) {}. Calls that ran there are lost; nothing else is. Call "
+      "again: a new worker "
       "starts by itself.{}",
       tool, link->pid, how, folder ? fmt::format(" Log: {}", folder->log().string()) : "");
 }
@@ -185,8 +199,8 @@ void Front::on_closed(const std::shared_ptr<Link>& link) {
   wake_.notify_all();
 }
 
-// Gives the link up: calls go to a new one. It is destroyed later and elsewhere, since its own reader thread
-// may be the one that runs here.
+// Gives the link up: calls go to a new one. It is destroyed later and elsewhere, since its own
+// reader thread may be the one that runs here.
 void Front::retire_link() {
   if (link_) retired_.push_back(std::exchange(link_, nullptr));
 }
@@ -215,9 +229,13 @@ void Front::connect_loop() {
     bury_links(lock);
     if (waiting_.empty() && !(link_ && (link_->closed || link_->leaving))) {
       // Links that are retired but still in use are looked at again after a while.
-      auto changed = [&] { return stopping_ || !waiting_.empty() || (link_ && (link_->closed || link_->leaving)); };
-      if (retired_.empty()) wake_.wait(lock, changed);
-      else wake_.wait_for(lock, std::chrono::milliseconds(200), changed);
+      auto changed = [&] {
+        return stopping_ || !waiting_.empty() || (link_ && (link_->closed || link_->leaving));
+      };
+      if (retired_.empty())
+        wake_.wait(lock, changed);
+      else
+        wake_.wait_for(lock, std::chrono::milliseconds(200), changed);
       continue;
     }
     if (waiting_.empty()) continue;
@@ -242,7 +260,8 @@ void Front::connect(std::unique_lock<std::mutex>& lock) {
   client_options.on_closed = [this, weak = std::weak_ptr(link)] {
     if (auto alive = weak.lock()) on_closed(alive);
   };
-  client_options.on_notification = [this, weak = std::weak_ptr(link)](const std::string& method, std::string_view) {
+  client_options.on_notification = [this, weak = std::weak_ptr(link)](const std::string& method,
+                                                                      std::string_view) {
     auto alive = weak.lock();
     if (!alive) return;
     if (method == kAbortedNotification) alive->aborted = true;

@@ -1,9 +1,11 @@
-// Front: makes a Server's forwarded tools run in the sandbox's worker. Starts or attaches at the first call, on
-// a thread of its own (the server's reading thread never waits), multiplexes all calls over one connection, and
-// hands results on byte by byte.
+// Front: makes a Server's forwarded tools run in the sandbox's worker. Starts or attaches at the
+// first call, on a thread of its own (the server's reading thread never waits), multiplexes all
+// calls over one connection, and hands results on byte by byte.
 //
-//   idle ──call──▶ connecting (calls wait) ──▶ connected ──worker leaves──▶ idle (its unbegun calls go again)
-//                      └─ fails: the waiting calls answer why;   ──dies──▶ idle (its calls answer isError)
+//   idle ──call──▶ connecting (calls wait) ──▶ connected ──worker leaves──▶ idle (its unbegun calls
+//   go again)
+//                      └─ fails: the waiting calls answer why;   ──dies──▶ idle (its calls answer
+//                      isError)
 //                         after repeated failures, at once, until a pause is over
 //
 // Thread-safe. Destruction stops waiting for the worker; the worker lives on and idles out.
@@ -25,7 +27,8 @@ namespace gpumcp::sandbox {
 
 struct FrontOptions {
   SandboxConfig config;
-  std::filesystem::path workspace;  // where results of output "file" go; told to the worker with each call
+  std::filesystem::path
+      workspace;  // where results of output "file" go; told to the worker with each call
 };
 
 class Front {
@@ -35,8 +38,8 @@ class Front {
   Front(const Front&) = delete;
   Front& operator=(const Front&) = delete;
 
-  // Lists the manifests' tools on the server and forwards their calls. Throws std::invalid_argument if two
-  // interfaces have a tool of the same name.
+  // Lists the manifests' tools on the server and forwards their calls. Throws std::invalid_argument
+  // if two interfaces have a tool of the same name.
   void attach(mcp::Server& server, std::vector<Manifest> manifests);
 
  private:
@@ -57,7 +60,7 @@ class Front {
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable wake_;
-  std::shared_ptr<Link> link_;                  // the living connection
+  std::shared_ptr<Link> link_;                   // the living connection
   std::vector<std::shared_ptr<Link>> retired_;   // connections that end, or ended
   std::list<std::shared_ptr<Forward>> waiting_;  // for a connection
   bool stopping_ = false;

@@ -14,7 +14,8 @@ struct HostEntry {
 };
 
 // Hosts: claude-desktop, claude-code, codex, gemini, vscode, cursor. nullopt: unknown host.
-std::optional<HostEntry> host_config(const std::string& host, const std::string& name, const std::string& command,
+std::optional<HostEntry> host_config(const std::string& host, const std::string& name,
+                                     const std::string& command,
                                      const std::vector<std::string>& args);
 std::vector<std::string> known_hosts();
 

@@ -23,7 +23,8 @@ using mcp::ErrorCode;
 using mcp::fail;
 namespace {
 
-// A worker opens libraries only; models load at the first call. Torch from a cold disk may take long.
+// A worker opens libraries only; models load at the first call. Torch from a cold disk may take
+// long.
 constexpr auto kStartLimit = std::chrono::seconds(120);
 constexpr int kReadyFd = 3;  // in the child
 
@@ -32,9 +33,11 @@ std::string read_ready(int fd, std::chrono::milliseconds limit) {
   std::string text;
   const auto deadline = std::chrono::steady_clock::now() + limit;
   while (!text.ends_with("ready\n")) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        deadline - std::chrono::steady_clock::now());
     pollfd fds{fd, POLLIN, 0};
-    if (left.count() <= 0 || poll(&fds, 1, static_cast<int>(left.count())) == 0) return "it did not answer in time";
+    if (left.count() <= 0 || poll(&fds, 1, static_cast<int>(left.count())) == 0)
+      return "it did not answer in time";
     char buffer[4096];
     const ssize_t n = ::read(fd, buffer, sizeof buffer);
     if (n < 0 && errno == EINTR) continue;
@@ -69,15 +72,19 @@ std::string WorkerProcess::ending(std::chrono::milliseconds limit) {
   return ending_;
 }
 
-mcp::Result<std::unique_ptr<mcp::Client>> connect_worker(const ConnectionFile& connection, mcp::ClientOptions options) {
+mcp::Result<std::unique_ptr<mcp::Client>> connect_worker(const ConnectionFile& connection,
+                                                         mcp::ClientOptions options) {
   const std::string prefix = "unix:";
   if (!connection.address.starts_with(prefix))
-    return fail(ErrorCode::io_error, fmt::format("the worker's address \"{}\" is of an unknown kind", connection.address));
+    return fail(
+        ErrorCode::io_error,
+        fmt::format("the worker's address \"{}\" is of an unknown kind", connection.address));
   auto fd = mcp::connect_unix(connection.address.substr(prefix.size()));
   if (!fd) return tl::unexpected(std::move(fd.error()));
   options.era = mcp::Era::modern;
   options.info = {"gpumcp front", GPUMCP_VERSION};
-  return mcp::Client::connect(mcp::make_line_transport(*fd, *fd, {.max_message_bytes = 256u << 20}), std::move(options));
+  return mcp::Client::connect(mcp::make_line_transport(*fd, *fd, {.max_message_bytes = 256u << 20}),
+                              std::move(options));
 }
 
 std::optional<Attached> Launcher::find(mcp::ClientOptions client_options) {
@@ -97,18 +104,21 @@ mcp::Result<Attached> Launcher::attach(mcp::ClientOptions client_options) {
   if (!folder) return tl::unexpected(std::move(folder.error()));
   // Without the lock first: a living worker is the common case.
   if (auto connection = folder->read_connection()) {
-    if (auto client = connect_worker(*connection, client_options)) return Attached{std::move(*client), nullptr, connection->pid};
+    if (auto client = connect_worker(*connection, client_options))
+      return Attached{std::move(*client), nullptr, connection->pid};
   }
   auto lock = folder->lock();
   if (!lock) return tl::unexpected(std::move(lock.error()));
   if (auto connection = folder->read_connection()) {
-    if (auto client = connect_worker(*connection, client_options)) return Attached{std::move(*client), nullptr, connection->pid};
+    if (auto client = connect_worker(*connection, client_options))
+      return Attached{std::move(*client), nullptr, connection->pid};
     folder->remove(false);  // its worker died
   }
   auto process = start(*folder);
   if (!process) return tl::unexpected(std::move(process.error()));
   auto connection = folder->read_connection();
-  if (!connection) return fail(ErrorCode::io_error, "the worker started, but left no connection file");
+  if (!connection)
+    return fail(ErrorCode::io_error, "the worker started, but left no connection file");
   auto client = connect_worker(*connection, std::move(client_options));
   if (!client) return tl::unexpected(std::move(client.error()));
   return Attached{std::move(*client), std::move(*process), connection->pid};
@@ -119,17 +129,21 @@ mcp::Result<std::shared_ptr<WorkerProcess>> Launcher::start(const RuntimeFolder&
   const std::string config = mcp::to_text(config_.to_json());
   const std::string log = folder.log().string();
   const std::string ready = std::to_string(kReadyFd);
-  const char* argv[] = {program.c_str(), "worker", "--config-json", config.c_str(), "--ready-fd", ready.c_str(), nullptr};
+  const char* argv[] = {program.c_str(), "worker",      "--config-json", config.c_str(),
+                        "--ready-fd",    ready.c_str(), nullptr};
   int pipe_fds[2];
-  if (pipe2(pipe_fds, O_CLOEXEC) != 0) return fail(ErrorCode::io_error, fmt::format("pipe: {}", std::strerror(errno)));
+  if (pipe2(pipe_fds, O_CLOEXEC) != 0)
+    return fail(ErrorCode::io_error, fmt::format("pipe: {}", std::strerror(errno)));
 
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, pipe_fds[1], kReadyFd);
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, 1, log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW, 0600);
+  posix_spawn_file_actions_addopen(&actions, 1, log.c_str(),
+                                   O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW, 0600);
   posix_spawn_file_actions_adddup2(&actions, 1, 2);
-  posix_spawn_file_actions_addclosefrom_np(&actions, kReadyFd + 1);  // nothing of the host's leaks in
+  posix_spawn_file_actions_addclosefrom_np(&actions,
+                                           kReadyFd + 1);  // nothing of the host's leaks in
   posix_spawn_file_actions_addchdir_np(&actions, "/");
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
@@ -139,22 +153,25 @@ mcp::Result<std::shared_ptr<WorkerProcess>> Launcher::start(const RuntimeFolder&
   sigfillset(&all);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  // OpenMP's threads wait by spinning unless told otherwise, and read that once, when the library is loaded: on a
-  // machine whose cores others use too, that costs many times the work itself.
+  posix_spawnattr_setflags(&attributes,
+                           POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  // OpenMP's threads wait by spinning unless told otherwise, and read that once, when the library
+  // is loaded: on a machine whose cores others use too, that costs many times the work itself.
   std::vector<char*> environment;
   for (char** variable = environ; *variable; ++variable) environment.push_back(*variable);
   char passive[] = "OMP_WAIT_POLICY=PASSIVE";
   if (!std::getenv("OMP_WAIT_POLICY")) environment.push_back(passive);
   environment.push_back(nullptr);
   pid_t pid = 0;
-  const int error = posix_spawn(&pid, program.c_str(), &actions, &attributes, const_cast<char**>(argv), environment.data());
+  const int error = posix_spawn(&pid, program.c_str(), &actions, &attributes,
+                                const_cast<char**>(argv), environment.data());
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   ::close(pipe_fds[1]);
   if (error) {
     ::close(pipe_fds[0]);
-    return fail(ErrorCode::io_error, fmt::format("the worker cannot be started: {}: {}", program, std::strerror(error)));
+    return fail(ErrorCode::io_error,
+                fmt::format("the worker cannot be started: {}: {}", program, std::strerror(error)));
   }
   auto process = std::make_shared<WorkerProcess>(pid);
   const std::string answer = read_ready(pipe_fds[0], kStartLimit);

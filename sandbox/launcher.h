@@ -1,6 +1,6 @@
-// Launcher: start or attach. Under the folder's lock it reads the connection file and connects to the worker
-// that lives there, or starts one and waits until it answers. Starting is single-flight across processes by
-// the lock. Blocking; used by one thread at a time.
+// Launcher: start or attach. Under the folder's lock it reads the connection file and connects to
+// the worker that lives there, or starts one and waits until it answers. Starting is single-flight
+// across processes by the lock. Blocking; used by one thread at a time.
 #pragma once
 
 #include <chrono>
@@ -21,7 +21,8 @@ class WorkerProcess {
   WorkerProcess& operator=(const WorkerProcess&) = delete;
 
   int pid() const { return pid_; }
-  // Waits up to `limit` for its end: "was killed by signal 9 (Killed)…", "exited with code 1"; empty: it runs.
+  // Waits up to `limit` for its end: "was killed by signal 9 (Killed)…", "exited with code 1";
+  // empty: it runs.
   std::string ending(std::chrono::milliseconds limit);
 
  private:
@@ -55,6 +56,7 @@ class Launcher {
 };
 
 // Connects to the worker of a folder, if one answers there.
-mcp::Result<std::unique_ptr<mcp::Client>> connect_worker(const ConnectionFile& connection, mcp::ClientOptions options);
+mcp::Result<std::unique_ptr<mcp::Client>> connect_worker(const ConnectionFile& connection,
+                                                         mcp::ClientOptions options);
 
 }  // namespace gpumcp::sandbox

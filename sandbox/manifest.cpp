@@ -27,11 +27,14 @@ constexpr int kFormat = 1;
 class Recorder final : public mcp::Registry {
  public:
   void add_tool(mcp::Tool tool, mcp::ToolHandler) override {
-    if (std::string problem = mcp::check_tool(tool); !problem.empty()) throw std::invalid_argument(problem);
+    if (std::string problem = mcp::check_tool(tool); !problem.empty())
+      throw std::invalid_argument(problem);
     tools.push_back(std::move(tool));
   }
   void add_resource(mcp::Resource, mcp::ResourceReader) override {}
-  void add_resource_template(mcp::ResourceTemplate one, mcp::ResourceReader) override { templates.push_back(std::move(one)); }
+  void add_resource_template(mcp::ResourceTemplate one, mcp::ResourceReader) override {
+    templates.push_back(std::move(one));
+  }
 
   std::vector<mcp::Tool> tools;
   std::vector<mcp::ResourceTemplate> templates;
@@ -44,7 +47,8 @@ std::string read_file(const fs::path& path) {
 
 mcp::Result<Manifest> read_manifest(const fs::path& file, const fs::path& library) {
   auto json = mcp::parse_json(read_file(file));
-  if (!json) return fail(ErrorCode::parse_error, fmt::format("{}: {}", file.string(), json.error().message));
+  if (!json)
+    return fail(ErrorCode::parse_error, fmt::format("{}: {}", file.string(), json.error().message));
   return Manifest::from_json(*json, library);
 }
 
@@ -57,17 +61,24 @@ mcp::Result<void> run_manifest_child(const fs::path& library, const fs::path& ou
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", 0, 0);
   posix_spawn_file_actions_adddup2(&actions, 2, 1);
   pid_t pid = 0;
-  const int error = posix_spawn(&pid, program.c_str(), &actions, nullptr, const_cast<char**>(argv), environ);
+  const int error =
+      posix_spawn(&pid, program.c_str(), &actions, nullptr, const_cast<char**>(argv), environ);
   posix_spawn_file_actions_destroy(&actions);
-  if (error) return fail(ErrorCode::io_error, fmt::format("cannot start {}: {}", program, std::strerror(error)));
+  if (error)
+    return fail(ErrorCode::io_error,
+                fmt::format("cannot start {}: {}", program, std::strerror(error)));
   int status = 0;
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
-  if (status != 0) return fail(ErrorCode::io_error, fmt::format("no manifest could be made of {} (see above)", from));
+  if (status != 0)
+    return fail(ErrorCode::io_error,
+                fmt::format("no manifest could be made of {} (see above)", from));
   return {};
 }
 
-fs::path interface_folder() { return program_path().parent_path().parent_path() / "lib/gpumcp/interfaces"; }
+fs::path interface_folder() {
+  return program_path().parent_path().parent_path() / "lib/gpumcp/interfaces";
+}
 
 }  // namespace
 
@@ -86,17 +97,22 @@ mcp::Json Manifest::to_json() const {
   mcp::Json tool_list = mcp::Json::array(), template_list = mcp::Json::array();
   for (auto& tool : tools) tool_list.push_back(mcp::to_json(tool));
   for (auto& one : templates) template_list.push_back(mcp::to_json(one));
-  return {{"gpumcp_manifest", kFormat},          {"name", name},
-          {"build", mcp::plugin_build()},        {"tools", std::move(tool_list)},
+  return {{"gpumcp_manifest", kFormat},
+          {"name", name},
+          {"build", mcp::plugin_build()},
+          {"tools", std::move(tool_list)},
           {"resourceTemplates", std::move(template_list)}};
 }
 
 mcp::Result<Manifest> Manifest::from_json(const mcp::Json& json, fs::path library) {
   auto broken = [&](const char* what) {
-    return fail(ErrorCode::invalid_params, fmt::format("the manifest of {} {}", library.string(), what));
+    return fail(ErrorCode::invalid_params,
+                fmt::format("the manifest of {} {}", library.string(), what));
   };
-  if (!json.is_object() || json.value("gpumcp_manifest", 0) != kFormat) return broken("has another format: build it again");
-  if (json.value("build", "") != mcp::plugin_build()) return broken("is of another build: build the interface again");
+  if (!json.is_object() || json.value("gpumcp_manifest", 0) != kFormat)
+    return broken("has another format: build it again");
+  if (json.value("build", "") != mcp::plugin_build())
+    return broken("is of another build: build the interface again");
   Manifest out{.name = json.value("name", ""), .library = std::move(library)};
   for (auto& one : json.value("tools", mcp::Json::array())) {
     auto tool = mcp::tool_from_json(one);
@@ -104,8 +120,9 @@ mcp::Result<Manifest> Manifest::from_json(const mcp::Json& json, fs::path librar
     out.tools.push_back(std::move(*tool));
   }
   for (auto& one : json.value("resourceTemplates", mcp::Json::array()))
-    out.templates.push_back({one.value("uriTemplate", ""), one.value("name", ""), one.value("title", ""),
-                             one.value("description", ""), one.value("mimeType", "")});
+    out.templates.push_back({one.value("uriTemplate", ""), one.value("name", ""),
+                             one.value("title", ""), one.value("description", ""),
+                             one.value("mimeType", "")});
   return out;
 }
 
@@ -124,13 +141,15 @@ mcp::Result<fs::path> find_interface(const std::string& name) {
   if (name.find('/') != name.npos || name.ends_with(".so")) {
     const fs::path path = fs::absolute(name, ignored);
     if (fs::is_regular_file(path, ignored)) return fs::canonical(path, ignored);
-    return fail(ErrorCode::invalid_params, fmt::format("there is no interface at {}", path.string()));
+    return fail(ErrorCode::invalid_params,
+                fmt::format("there is no interface at {}", path.string()));
   }
   const fs::path built_in = interface_folder() / (name + ".so");
   if (fs::is_regular_file(built_in, ignored)) return fs::canonical(built_in, ignored);
   return fail(ErrorCode::invalid_params,
-              fmt::format("unknown interface \"{}\"; built in: {}; for a file of your own give its path, as ./{}.so", name,
-                          fmt::join(list_interfaces(), ", "), name));
+              fmt::format("unknown interface \"{}\"; built in: {}; for a file of your own give its "
+                          "path, as ./{}.so",
+                          name, fmt::join(list_interfaces(), ", "), name));
 }
 
 mcp::Result<Manifest> make_manifest(const fs::path& library) {
@@ -143,7 +162,8 @@ mcp::Result<Manifest> make_manifest(const fs::path& library) {
   } catch (const std::exception& e) {
     return fail(ErrorCode::invalid_params, fmt::format("{}: {}", library.string(), e.what()));
   }
-  return Manifest{(*entry)->name, library, std::move(recorder.tools), std::move(recorder.templates)};
+  return Manifest{(*entry)->name, library, std::move(recorder.tools),
+                  std::move(recorder.templates)};
 }
 
 mcp::Result<Manifest> load_manifest(const fs::path& library) {
@@ -160,7 +180,8 @@ mcp::Result<Manifest> load_manifest(const fs::path& library) {
   }
   fs::create_directories(folder, error);
   const fs::path fresh = folder / fmt::format("new-{}.json", getpid());
-  if (auto ok = run_manifest_child(library, fresh); !ok) return tl::unexpected(std::move(ok.error()));
+  if (auto ok = run_manifest_child(library, fresh); !ok)
+    return tl::unexpected(std::move(ok.error()));
   fs::rename(fresh, cached, error);
   return read_manifest(error ? fresh : cached, library);
 }

@@ -1,6 +1,7 @@
-// Manifest: an interface's tools as JSON, made at build time or by a process of its own that opens the library,
-// so that a front lists tools in milliseconds and never loads torch. Beside X.so lies X.json; where it is
-// missing or older, one is made and kept in the cache under the library's content hash.
+// Manifest: an interface's tools as JSON, made at build time or by a process of its own that opens
+// the library, so that a front lists tools in milliseconds and never loads torch. Beside X.so lies
+// X.json; where it is missing or older, one is made and kept in the cache under the library's
+// content hash.
 #pragma once
 
 #include <filesystem>
@@ -21,14 +22,16 @@ struct Manifest {
   static mcp::Result<Manifest> from_json(const mcp::Json& json, std::filesystem::path library);
 };
 
-// A built-in interface's name, or a path to a shared library -> the library. Errors name what was looked for.
+// A built-in interface's name, or a path to a shared library -> the library. Errors name what was
+// looked for.
 mcp::Result<std::filesystem::path> find_interface(const std::string& name_or_path);
 // The names of the interfaces that are installed beside the program.
 std::vector<std::string> list_interfaces();
 
 // Opens the library in this process and records what it registers.
 mcp::Result<Manifest> make_manifest(const std::filesystem::path& library);
-// The manifest file beside the library, the cached one, or a new one made by `gpumcp manifest` as a child.
+// The manifest file beside the library, the cached one, or a new one made by `gpumcp manifest` as a
+// child.
 mcp::Result<Manifest> load_manifest(const std::filesystem::path& library);
 
 // The running program's file.

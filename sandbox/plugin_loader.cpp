@@ -11,17 +11,22 @@ using mcp::fail;
 
 mcp::Result<const mcp::PluginEntry*> open_plugin(const std::filesystem::path& library) {
   void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-  if (!handle) return fail(ErrorCode::io_error, fmt::format("cannot open the interface {}: {}", library.string(), dlerror()));
+  if (!handle)
+    return fail(ErrorCode::io_error,
+                fmt::format("cannot open the interface {}: {}", library.string(), dlerror()));
   auto function = reinterpret_cast<mcp::PluginFunction>(dlsym(handle, mcp::kPluginSymbol));
   if (!function)
-    return fail(ErrorCode::invalid_params,
-                fmt::format("{} is no interface: it does not export {}; build it with gpumcp_add_interface()",
-                            library.string(), mcp::kPluginSymbol));
+    return fail(
+        ErrorCode::invalid_params,
+        fmt::format(
+            "{} is no interface: it does not export {}; build it with gpumcp_add_interface()",
+            library.string(), mcp::kPluginSymbol));
   const mcp::PluginEntry* entry = function();
   if (entry->abi != mcp::kPluginAbi || std::strcmp(entry->build, mcp::plugin_build()) != 0)
-    return fail(ErrorCode::invalid_params,
-                fmt::format("{} was built for \"{}\", this program is \"{}\": build the interface again",
-                            library.string(), entry->build, mcp::plugin_build()));
+    return fail(
+        ErrorCode::invalid_params,
+        fmt::format("{} was built for \"{}\", this program is \"{}\": build the interface again",
+                    library.string(), entry->build, mcp::plugin_build()));
   return entry;
 }
 

@@ -1,5 +1,5 @@
-// Opens interfaces: shared libraries that export a PluginEntry. They stay open for the life of the process.
-// Used by workers, and by the process that makes a manifest. One thread, at start.
+// Opens interfaces: shared libraries that export a PluginEntry. They stay open for the life of the
+// process. Used by workers, and by the process that makes a manifest. One thread, at start.
 #pragma once
 
 #include <filesystem>
@@ -11,17 +11,23 @@
 
 namespace gpumcp::sandbox {
 
-// dlopen, find the entry, check that it was built for this program. Errors name the file and the remedy.
+// dlopen, find the entry, check that it was built for this program. Errors name the file and the
+// remedy.
 mcp::Result<const mcp::PluginEntry*> open_plugin(const std::filesystem::path& library);
 
 // A PluginHost over any Registry; keeps the callbacks that plugins leave.
 class PluginHost final : public mcp::PluginHost {
  public:
-  PluginHost(mcp::Registry& registry, mcp::Json options) : registry_(registry), options_(std::move(options)) {}
+  PluginHost(mcp::Registry& registry, mcp::Json options)
+      : registry_(registry), options_(std::move(options)) {}
   mcp::Registry& registry() override { return registry_; }
   const mcp::Json& options() const override { return options_; }
-  void on_status(std::function<mcp::Json()> status) override { status_.push_back(std::move(status)); }
-  void on_shutdown(std::function<void()> shutdown) override { shutdown_.push_back(std::move(shutdown)); }
+  void on_status(std::function<mcp::Json()> status) override {
+    status_.push_back(std::move(status));
+  }
+  void on_shutdown(std::function<void()> shutdown) override {
+    shutdown_.push_back(std::move(shutdown));
+  }
 
   mcp::Json status() const;  // the members of all callbacks' objects
   void shutdown();

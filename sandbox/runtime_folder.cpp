@@ -22,24 +22,28 @@ namespace {
 // Makes one folder with mode 0700; an existing one must be ours and closed to others.
 mcp::Result<void> make_private_folder(const fs::path& path) {
   auto error = [&](const std::string& why) {
-    return fail(ErrorCode::io_error,
-                fmt::format("the runtime folder {} cannot be used: {}; set XDG_RUNTIME_DIR to a folder of your own",
-                            path.string(), why));
+    return fail(
+        ErrorCode::io_error,
+        fmt::format(
+            "the runtime folder {} cannot be used: {}; set XDG_RUNTIME_DIR to a folder of your own",
+            path.string(), why));
   };
-  struct stat info {};
+  struct stat info{};
   do {  // a worker that leaves may remove what was there a moment ago
     if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return error(std::strerror(errno));
   } while (lstat(path.c_str(), &info) != 0 && errno == ENOENT);
   if (!S_ISDIR(info.st_mode)) return error("it is no folder");
   if (info.st_uid != geteuid()) return error("it belongs to another user");
-  if ((info.st_mode & 077) != 0 && chmod(path.c_str(), 0700) != 0) return error("others may enter it");
+  if ((info.st_mode & 077) != 0 && chmod(path.c_str(), 0700) != 0)
+    return error("others may enter it");
   return {};
 }
 
 }  // namespace
 
 fs::path RuntimeFolder::base() {
-  if (const char* dir = std::getenv("XDG_RUNTIME_DIR"); dir && *dir == '/') return fs::path(dir) / "gpumcp";
+  if (const char* dir = std::getenv("XDG_RUNTIME_DIR"); dir && *dir == '/')
+    return fs::path(dir) / "gpumcp";
   return fmt::format("/tmp/gpumcp-{}", geteuid());
 }
 
@@ -65,19 +69,25 @@ RuntimeFolder::Lock::~Lock() {
 
 mcp::Result<RuntimeFolder::Lock> RuntimeFolder::lock() const {
   while (true) {
-    if (auto ok = make_private_folder(path_.parent_path()); !ok) return tl::unexpected(std::move(ok.error()));
+    if (auto ok = make_private_folder(path_.parent_path()); !ok)
+      return tl::unexpected(std::move(ok.error()));
     if (auto ok = make_private_folder(path_); !ok) return tl::unexpected(std::move(ok.error()));
     Lock lock(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (lock.fd_ < 0) {
       if (errno == ENOENT) continue;
-      return fail(ErrorCode::io_error, fmt::format("cannot open {}: {}", path_.string(), std::strerror(errno)));
+      return fail(ErrorCode::io_error,
+                  fmt::format("cannot open {}: {}", path_.string(), std::strerror(errno)));
     }
     while (flock(lock.fd_, LOCK_EX) != 0) {
-      if (errno != EINTR) return fail(ErrorCode::io_error, fmt::format("cannot lock {}: {}", path_.string(), std::strerror(errno)));
+      if (errno != EINTR)
+        return fail(ErrorCode::io_error,
+                    fmt::format("cannot lock {}: {}", path_.string(), std::strerror(errno)));
     }
-    // A worker that left may have removed the folder that was opened; then there is a new one to lock.
-    struct stat ours {}, now {};
-    if (fstat(lock.fd_, &ours) == 0 && stat(path_.c_str(), &now) == 0 && ours.st_ino == now.st_ino && ours.st_dev == now.st_dev)
+    // A worker that left may have removed the folder that was opened; then there is a new one to
+    // lock.
+    struct stat ours{}, now{};
+    if (fstat(lock.fd_, &ours) == 0 && stat(path_.c_str(), &now) == 0 &&
+        ours.st_ino == now.st_ino && ours.st_dev == now.st_dev)
       return lock;
   }
 }
@@ -89,23 +99,30 @@ std::optional<ConnectionFile> RuntimeFolder::read_connection() const {
   auto json = mcp::parse_json(text);
   if (!json || !json->is_object()) return std::nullopt;
   try {
-    return ConnectionFile{json->at("address"), json->value("token", ""), json->at("pid"), json->value("version", ""),
-                          json->value("started_at", 0.0)};
+    return ConnectionFile{json->at("address"), json->value("token", ""), json->at("pid"),
+                          json->value("version", ""), json->value("started_at", 0.0)};
   } catch (const mcp::Json::exception&) {
     return std::nullopt;
   }
 }
 
 mcp::Result<void> RuntimeFolder::write_connection(const ConnectionFile& c) const {
-  const mcp::Json json = {{"address", c.address}, {"token", c.token}, {"pid", c.pid}, {"version", c.version}, {"started_at", c.started_at}};
+  const mcp::Json json = {{"address", c.address},
+                          {"token", c.token},
+                          {"pid", c.pid},
+                          {"version", c.version},
+                          {"started_at", c.started_at}};
   const std::string text = mcp::to_text(json) + "\n";
   const fs::path target = path_ / "worker.json", temporary = path_ / "worker.json.new";
   ::unlink(temporary.c_str());
-  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-  const bool ok = fd >= 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  const int fd =
+      ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  const bool ok =
+      fd >= 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
   if (fd >= 0) ::close(fd);
   if (!ok || ::rename(temporary.c_str(), target.c_str()) != 0)
-    return fail(ErrorCode::io_error, fmt::format("cannot write {}: {}", target.string(), std::strerror(errno)));
+    return fail(ErrorCode::io_error,
+                fmt::format("cannot write {}: {}", target.string(), std::strerror(errno)));
   return {};
 }
 

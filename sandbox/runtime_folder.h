@@ -1,7 +1,7 @@
-// RuntimeFolder: where the processes of one sandbox and user meet: $XDG_RUNTIME_DIR/gpumcp/<key>/, else
-// /tmp/gpumcp-<uid>/<key>/, mode 0700 and ours. It holds the worker's connection file (0600), socket and log.
-// lock() serialises starting and leaving; it locks the folder itself, so an empty folder can be removed.
-// Thread-safe as values are; a Lock belongs to one thread.
+// RuntimeFolder: where the processes of one sandbox and user meet: $XDG_RUNTIME_DIR/gpumcp/<key>/,
+// else /tmp/gpumcp-<uid>/<key>/, mode 0700 and ours. It holds the worker's connection file (0600),
+// socket and log. lock() serialises starting and leaving; it locks the folder itself, so an empty
+// folder can be removed. Thread-safe as values are; a Lock belongs to one thread.
 #pragma once
 
 #include <filesystem>
@@ -18,13 +18,14 @@ struct ConnectionFile {
   std::string address;  // "unix:/path"
   std::string token;    // for workers behind TCP; a Unix socket is guarded by the folder's mode
   int pid = 0;
-  std::string version;     // of the program
-  double started_at = 0;   // seconds since the epoch
+  std::string version;    // of the program
+  double started_at = 0;  // seconds since the epoch
 };
 
 class RuntimeFolder {
  public:
-  // Makes the folder if needed. Error io_error names the path, the cause and XDG_RUNTIME_DIR as the way out.
+  // Makes the folder if needed. Error io_error names the path, the cause and XDG_RUNTIME_DIR as the
+  // way out.
   static mcp::Result<RuntimeFolder> open(const std::string& key);
   static std::filesystem::path base();
   // The folders of all sandboxes of this user.
@@ -51,7 +52,8 @@ class RuntimeFolder {
 
   std::optional<ConnectionFile> read_connection() const;
   mcp::Result<void> write_connection(const ConnectionFile& connection) const;
-  // Removes the connection file and the socket; with `all` the log and the folder too. Under the lock.
+  // Removes the connection file and the socket; with `all` the log and the folder too. Under the
+  // lock.
   void remove(bool all) const;
   // The last lines of the worker's log.
   std::string log_tail(size_t max_bytes = 2000) const;

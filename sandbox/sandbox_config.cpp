@@ -42,7 +42,7 @@ SandboxConfig SandboxConfig::from_json(const mcp::Json& json) try {
 std::string SandboxConfig::key() const {
   std::string all = mcp::to_text(to_json());
   for (auto& path : interfaces) {
-    struct stat info {};
+    struct stat info{};
     if (stat(path.c_str(), &info) == 0)
       all += fmt::format("|{}:{}.{}", info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
   }

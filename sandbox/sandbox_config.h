@@ -1,6 +1,6 @@
-// SandboxConfig: which interfaces run, with which models, on which device, and how long their worker stays.
-// A value. Two configurations with the same key() share one worker; what only concerns a front (transport,
-// workspace) is not part of it.
+// SandboxConfig: which interfaces run, with which models, on which device, and how long their
+// worker stays. A value. Two configurations with the same key() share one worker; what only
+// concerns a front (transport, workspace) is not part of it.
 #pragma once
 
 #include <filesystem>
@@ -20,10 +20,10 @@ struct SandboxConfig {
   std::string device = "auto";                    // auto | cpu | cuda | cuda:N
   int threads = 0;                                // CPU threads; 0: as many as cores
   std::optional<double> idle_s = 60;              // the worker leaves after this; nullopt: never
-  double cancel_grace_s = 5;                      // a call that ignores its cancellation so long ends the worker
+  double cancel_grace_s = 5;  // a call that ignores its cancellation so long ends the worker
 
-  // 12 hexadecimal digits: from everything above, the libraries' sizes and times, and the variables of the
-  // environment that models and devices depend on.
+  // 12 hexadecimal digits: from everything above, the libraries' sizes and times, and the variables
+  // of the environment that models and devices depend on.
   std::string key() const;
   // For the worker's command line, and back. from_json throws std::invalid_argument.
   mcp::Json to_json() const;

@@ -22,10 +22,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Fatal signals leave a line in the log, so that a front can say what happened; then the default action.
+// Fatal signals leave a line in the log, so that a front can say what happened; then the default
+// action.
 void on_fatal_signal(int signal) {
-  const char* name = signal == SIGSEGV ? "SIGSEGV" : signal == SIGBUS ? "SIGBUS" : signal == SIGFPE ? "SIGFPE"
-                     : signal == SIGILL ? "SIGILL" : "SIGABRT";
+  const char* name = signal == SIGSEGV  ? "SIGSEGV"
+                     : signal == SIGBUS ? "SIGBUS"
+                     : signal == SIGFPE ? "SIGFPE"
+                     : signal == SIGILL ? "SIGILL"
+                                        : "SIGABRT";
   const char head[] = "fatal: the worker got ";
   [[maybe_unused]] auto a = ::write(2, head, sizeof head - 1);
   [[maybe_unused]] auto b = ::write(2, name, std::strlen(name));
@@ -54,8 +58,10 @@ class Pulse {
   // Returns at the deadline, or after a beat.
   void wait_until(std::optional<Clock::time_point> deadline) {
     std::unique_lock lock(mutex_);
-    if (deadline) wake_.wait_until(lock, *deadline, [&] { return changed_; });
-    else wake_.wait(lock, [&] { return changed_; });
+    if (deadline)
+      wake_.wait_until(lock, *deadline, [&] { return changed_; });
+    else
+      wake_.wait(lock, [&] { return changed_; });
     changed_ = false;
   }
 
@@ -69,7 +75,8 @@ class Worker {
  public:
   explicit Worker(const WorkerOptions& options)
       : config_(options.config),
-        server_({.name = "gpumcp", .version = GPUMCP_VERSION, .on_change = [this] { pulse_.beat(); }}),
+        server_(
+            {.name = "gpumcp", .version = GPUMCP_VERSION, .on_change = [this] { pulse_.beat(); }}),
         host_(server_, plugin_options(config_)) {}
 
   mcp::Result<void> load() {
@@ -79,10 +86,13 @@ class Worker {
       try {
         (*entry)->load(host_);
       } catch (const std::exception& e) {
-        return mcp::fail(mcp::ErrorCode::internal_error, fmt::format("{}: {}", library.string(), e.what()));
+        return mcp::fail(mcp::ErrorCode::internal_error,
+                         fmt::format("{}: {}", library.string(), e.what()));
       }
     }
-    server_.add_method("gpumcp/status", [this](std::string_view) -> mcp::Result<std::string> { return mcp::to_text(status()); });
+    server_.add_method("gpumcp/status", [this](std::string_view) -> mcp::Result<std::string> {
+      return mcp::to_text(status());
+    });
     server_.add_method("gpumcp/stop", [this](std::string_view) -> mcp::Result<std::string> {
       stop_asked_ = true;
       pulse_.beat();
@@ -126,13 +136,16 @@ class Worker {
     return config_.idle_s && server_.calls_in_flight() == 0 && Clock::now() >= idle_deadline();
   }
   Clock::time_point idle_deadline() const {
-    // The front that started this worker has a call for it: that one is waited for, however short the idle time.
+    // The front that started this worker has a call for it: that one is waited for, however short
+    // the idle time.
     const bool fresh = server_.last_activity() == born_;
     const double idle_s = fresh ? std::max(*config_.idle_s, 10.0) : *config_.idle_s;
-    return server_.last_activity() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(idle_s));
+    return server_.last_activity() +
+           std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(idle_s));
   }
   Clock::duration grace() const {
-    return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(config_.cancel_grace_s));
+    return std::chrono::duration_cast<Clock::duration>(
+        std::chrono::duration<double>(config_.cancel_grace_s));
   }
   bool stuck() const {
     const auto since = server_.oldest_abandoned();
@@ -141,11 +154,13 @@ class Worker {
   std::optional<Clock::time_point> next_deadline() const {
     std::optional<Clock::time_point> next;
     if (config_.idle_s && server_.calls_in_flight() == 0) next = idle_deadline();
-    if (auto since = server_.oldest_abandoned()) next = next ? std::min(*next, *since + grace()) : *since + grace();
+    if (auto since = server_.oldest_abandoned())
+      next = next ? std::min(*next, *since + grace()) : *since + grace();
     return next;
   }
 
-  // Takes the worker off the map and tells its fronts. Without `force` it gives up if a call came meanwhile.
+  // Takes the worker off the map and tells its fronts. Without `force` it gives up if a call came
+  // meanwhile.
   bool leave(const RuntimeFolder& folder, const char* why, bool force) {
     auto lock = folder.lock();
     if (!force && server_.calls_in_flight() > 0) return false;
@@ -157,9 +172,11 @@ class Worker {
       const auto since = server_.oldest_abandoned();
       const bool only_stuck = stuck() && server_.calls_in_flight() == 1;
       if (only_stuck) break;
-      pulse_.wait_until(since ? std::optional(Clock::now() + std::chrono::milliseconds(100)) : std::nullopt);
+      pulse_.wait_until(since ? std::optional(Clock::now() + std::chrono::milliseconds(100))
+                              : std::nullopt);
     }
-    if (server_.calls_in_flight() > (stuck() ? 1u : 0u)) server_.notify_all(kAbortedNotification, "{}");
+    if (server_.calls_in_flight() > (stuck() ? 1u : 0u))
+      server_.notify_all(kAbortedNotification, "{}");
     host_.shutdown();
     spdlog::info("leaving: {}", why);
     folder.remove(true);
@@ -200,7 +217,8 @@ void report(int ready_fd, std::string_view text) {
 }  // namespace
 
 int run_worker(const WorkerOptions& options) {
-  for (int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) std::signal(signal, on_fatal_signal);
+  for (int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT})
+    std::signal(signal, on_fatal_signal);
   auto fail = [&](const mcp::Error& error) {
     spdlog::error("{}", error.message);
     report(options.ready_fd, error.message);
@@ -217,7 +235,8 @@ int run_worker(const WorkerOptions& options) {
   if (auto ok = worker->load(); !ok) return fail(ok.error());
   auto listener = mcp::listen_unix(folder->socket());
   if (!listener) return fail(listener.error());
-  ConnectionFile connection{.address = "unix:" + folder->socket().string(), .pid = getpid(), .version = GPUMCP_VERSION};
+  ConnectionFile connection{
+      .address = "unix:" + folder->socket().string(), .pid = getpid(), .version = GPUMCP_VERSION};
   connection.started_at =
       std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   if (auto ok = folder->write_connection(connection); !ok) return fail(ok.error());
@@ -225,7 +244,8 @@ int run_worker(const WorkerOptions& options) {
   spdlog::info("worker {} serves {}", getpid(), connection.address);
   const int code = worker->serve_socket(*folder, *listener);
   fflush(nullptr);
-  _exit(code);  // static destructors of a GPU runtime may hang or crash; everything worth keeping is kept
+  _exit(code);  // static destructors of a GPU runtime may hang or crash; everything worth keeping
+                // is kept
 }
 
 }  // namespace gpumcp::sandbox

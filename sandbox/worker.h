@@ -1,12 +1,14 @@
-// The worker: the process that opens the interfaces, holds the device and runs the calls of all fronts of one
-// sandbox. Started by a front; leaves by itself.
+// The worker: the process that opens the interfaces, holds the device and runs the calls of all
+// fronts of one sandbox. Started by a front; leaves by itself.
 //
-//   start ─▶ listen ─▶ connection file ─▶ serve ──idle──▶ leave: lock the folder, take the connection file
-//                                          │               away, drop new calls, tell the fronts, spill, exit
-//                                          └─ a call ignores its cancellation: the same, then exit at once
+//   start ─▶ listen ─▶ connection file ─▶ serve ──idle──▶ leave: lock the folder, take the
+//   connection file
+//                                          │               away, drop new calls, tell the fronts,
+//                                          spill, exit └─ a call ignores its cancellation: the
+//                                          same, then exit at once
 //
-// run_worker() owns everything and is called by the main thread of `gpumcp worker`. Exit codes: 0 left or was
-// stopped, 1 could not start, 3 replaced because of a call that would not end.
+// run_worker() owns everything and is called by the main thread of `gpumcp worker`. Exit codes: 0
+// left or was stopped, 1 could not start, 3 replaced because of a call that would not end.
 #pragma once
 
 #include "sandbox/runtime_folder.h"
@@ -17,12 +19,14 @@ namespace gpumcp::sandbox {
 inline constexpr int kWorkerReplaced = 3;
 // Sent to fronts before a worker leaves: calls that it has not answered were not begun.
 inline constexpr const char* kLeavingNotification = "notifications/gpumcp/leaving";
-// Sent after that if the worker must go while calls run: those were begun, and must not be sent again.
+// Sent after that if the worker must go while calls run: those were begun, and must not be sent
+// again.
 inline constexpr const char* kAbortedNotification = "notifications/gpumcp/aborted";
 
 struct WorkerOptions {
   SandboxConfig config;
-  int ready_fd = -1;   // "ready\n" is written there once the worker can be reached, else an error text
+  int ready_fd =
+      -1;  // "ready\n" is written there once the worker can be reached, else an error text
   bool stdio = false;  // serve stdin and stdout instead of a socket, for hosts that want no front
 };
 

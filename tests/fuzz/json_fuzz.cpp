@@ -1,5 +1,5 @@
-// scan_json never accepts what nlohmann refuses, but for numbers beyond double; what parses is written and read
-// back unchanged, and so is any string.
+// scan_json never accepts what nlohmann refuses, but for numbers beyond double; what parses is
+// written and read back unchanged, and so is any string.
 #include "mcp/json.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -19,6 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   append_string(quoted, text);
   const auto string = parse_json(quoted);
   FUZZ_CHECK(string && string->is_string());
-  if (find_invalid_utf8(text) == text.npos) FUZZ_CHECK(string->get_ref<const std::string&>() == text);
+  if (find_invalid_utf8(text) == text.npos)
+    FUZZ_CHECK(string->get_ref<const std::string&>() == text);
   return 0;
 }

@@ -1,4 +1,5 @@
-// However its bytes are cut into pieces, a stream gives the same lines: first byte = size of the pieces.
+// However its bytes are cut into pieces, a stream gives the same lines: first byte = size of the
+// pieces.
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,7 +23,8 @@ std::vector<std::string> lines_of(std::string_view bytes, size_t piece) {
   std::jthread writer([&] {
     for (size_t i = 0; i < bytes.size(); i += piece) {
       const auto part = bytes.substr(i, piece);
-      FUZZ_CHECK(send(fds[1], part.data(), part.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(part.size()));
+      FUZZ_CHECK(send(fds[1], part.data(), part.size(), MSG_NOSIGNAL) ==
+                 static_cast<ssize_t>(part.size()));
     }
     shutdown(fds[1], SHUT_WR);
   });

@@ -1,5 +1,5 @@
-// A session takes any text without ending, and whatever it answers is a sound JSON-RPC message. Also the decoders
-// that a client runs on what a server sends.
+// A session takes any text without ending, and whatever it answers is a sound JSON-RPC message.
+// Also the decoders that a client runs on what a server sends.
 #include <string>
 
 #include "mcp/message.h"
@@ -25,11 +25,12 @@ Server& server() {
   static Server* const kServer = [] {
     auto* s = new Server({.name = "fuzz", .max_message_bytes = 1u << 16});
     s->expose("add", "d", [](double a, int b) { return a + b; }, arg("a"), arg("b", "", 1));
-    s->add_forwarded({{.name = "far", .description = "d", .inputSchema = {{"type", "object"}}}}, {},
-                     [](std::shared_ptr<ForwardedRequest> request) {
-                       request->progress(request->meta());
-                       request->respond_result(request->arguments().empty() ? "{}" : request->arguments());
-                     });
+    s->add_forwarded(
+        {{.name = "far", .description = "d", .inputSchema = {{"type", "object"}}}}, {},
+        [](std::shared_ptr<ForwardedRequest> request) {
+          request->progress(request->meta());
+          request->respond_result(request->arguments().empty() ? "{}" : request->arguments());
+        });
     return s;
   }();
   return *kServer;
@@ -47,7 +48,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (message->kind() == Message::Kind::error) (void)parse_error_object(message->error());
     if (message->kind() == Message::Kind::result) {
       if (auto result = call_tool_result_from_text(message->result())) {
-        for (std::string_view version : kVersions) FUZZ_CHECK(parse_json(to_text(*result, version)));
+        for (std::string_view version : kVersions)
+          FUZZ_CHECK(parse_json(to_text(*result, version)));
       }
       (void)resource_contents_from_text(message->result());
     }

@@ -1,5 +1,6 @@
-// Runs a fuzz target without a fuzzer: every line of the corpus files (\N newline, \R return, \XNN a byte), and
-// a fixed number of mutations of each, from a fixed seed. Usage: target [--mutations N] FILE…
+// Runs a fuzz target without a fuzzer: every line of the corpus files (\N newline, \R return, \XNN
+// a byte), and a fixed number of mutations of each, from a fixed seed. Usage: target [--mutations
+// N] FILE…
 #include <cstring>
 #include <fstream>
 #include <iostream>
@@ -19,10 +20,18 @@ std::string unescape(const std::string& line) {
       continue;
     }
     switch (line[++i]) {
-      case 'N': out += '\n'; break;  // capital, since \n is a JSON escape that inputs use
-      case 'R': out += '\r'; break;
-      case 'X': out += static_cast<char>(std::stoi(line.substr(i + 1, 2), nullptr, 16)); i += 2; break;
-      default: (out += '\\') += line[i];
+      case 'N':
+        out += '\n';
+        break;  // capital, since \n is a JSON escape that inputs use
+      case 'R':
+        out += '\r';
+        break;
+      case 'X':
+        out += static_cast<char>(std::stoi(line.substr(i + 1, 2), nullptr, 16));
+        i += 2;
+        break;
+      default:
+        (out += '\\') += line[i];
     }
   }
   return out;
@@ -64,12 +73,19 @@ int main(int argc, char** argv) {
       for (unsigned edits = 1 + random() % 4; edits > 0; --edits) {
         const size_t at = text.empty() ? 0 : random() % text.size();
         switch (random() % 4) {
-          case 0: text.insert(at, 1, interesting[random() % interesting.size()]); break;
-          case 1: if (!text.empty()) text[at] = static_cast<char>(random()); break;
-          case 2: if (!text.empty()) text.erase(at, 1 + random() % 8); break;
+          case 0:
+            text.insert(at, 1, interesting[random() % interesting.size()]);
+            break;
+          case 1:
+            if (!text.empty()) text[at] = static_cast<char>(random());
+            break;
+          case 2:
+            if (!text.empty()) text.erase(at, 1 + random() % 8);
+            break;
           default: {
             const std::string& other = inputs[random() % inputs.size()];
-            if (!other.empty()) text.insert(at, other.substr(random() % other.size(), 1 + random() % 32));
+            if (!other.empty())
+              text.insert(at, other.substr(random() % other.size(), 1 + random() % 32));
           }
         }
       }

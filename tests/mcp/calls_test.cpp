@@ -1,4 +1,5 @@
-// Calls in flight: cancellation, progress, logs, what handlers throw, limits, the end of input, forwarding.
+// Calls in flight: cancellation, progress, logs, what handlers throw, limits, the end of input,
+// forwarding.
 #include <fmt/format.h>
 
 #include <atomic>
@@ -13,7 +14,9 @@ using namespace gpumcp::mcp::test;
 
 namespace {
 
-std::string text_of(const Json& answer) { return answer["result"]["content"][0]["text"].get<std::string>(); }
+std::string text_of(const Json& answer) {
+  return answer["result"]["content"][0]["text"].get<std::string>();
+}
 
 // Waits for its cancellation; says when it began and whether it was stopped.
 struct Waiting {
@@ -27,7 +30,8 @@ struct Waiting {
 };
 
 void expose_wait(Server& server, Waiting& waiting) {
-  server.expose("wait", "Waits to be cancelled.", [&waiting](Context& context) { waiting(context); });
+  server.expose("wait", "Waits to be cancelled.",
+                [&waiting](Context& context) { waiting(context); });
 }
 
 }  // namespace
@@ -70,14 +74,15 @@ TEST_CASE("a cancelled call sees its stop_token, answers nothing, and the others
     peer.send(new_era ? modern_call("\"c\"", "wait") : call("7", "wait"));
     REQUIRE(w.began.wait());
     CHECK(peer.ask(call("8", "echo", R"({"n":5})"))["id"] == 8);
-    peer.send(cancel("99"));      // unknown: ignored
-    peer.send(cancel("\"7\""));   // another id
+    peer.send(cancel("99"));     // unknown: ignored
+    peer.send(cancel("\"7\""));  // another id
     peer.send(R"({"jsonrpc":"2.0","method":"notifications/cancelled"})");
     peer.send(cancel("{}"));
     peer.send(cancel(new_era ? "\"c\"" : "7"));
     REQUIRE(w.stopped.wait());
     // Its id is free again, and the next thing that comes is the next answer.
-    CHECK(peer.ask(call(new_era ? "\"c\"" : "7", "echo", R"({"n":6})"))["result"]["structuredContent"]["result"] == 6);
+    CHECK(peer.ask(call(new_era ? "\"c\"" : "7", "echo",
+                        R"({"n":6})"))["result"]["structuredContent"]["result"] == 6);
   }
 }
 
@@ -93,10 +98,12 @@ TEST_CASE("an id that is in flight is refused, and free once its answer is out")
   CHECK(answer["error"]["code"] == -32600);
   CHECK(contains(answer["error"]["message"].get<std::string>(), "still running"));
   peer.send(cancel("1"));
-  for (int i = 0; i < 500; ++i) REQUIRE(peer.ask(call("2", "echo", R"({"n":1})")).contains("result"));
+  for (int i = 0; i < 500; ++i)
+    REQUIRE(peer.ask(call("2", "echo", R"({"n":1})")).contains("result"));
 }
 
-TEST_CASE("progress comes only for a token, with the token's type, growing, and never after the answer") {
+TEST_CASE(
+    "progress comes only for a token, with the token's type, growing, and never after the answer") {
   Server server;
   server.expose("steps", "d", [](Context& c) {
     c.progress(0, 3);
@@ -172,8 +179,10 @@ TEST_CASE("log messages go to those who asked for their level") {
     return out;
   };
   CHECK(logged(modern_call("1", "talk")) == "");
-  CHECK(logged(modern_call("1", "talk", "{}", R"(,"io.modelcontextprotocol/logLevel":"debug")")) == "die");
-  CHECK(logged(modern_call("1", "talk", "{}", R"(,"io.modelcontextprotocol/logLevel":"emergency")")) == "");
+  CHECK(logged(modern_call("1", "talk", "{}", R"(,"io.modelcontextprotocol/logLevel":"debug")")) ==
+        "die");
+  CHECK(logged(modern_call("1", "talk", "{}",
+                           R"(,"io.modelcontextprotocol/logLevel":"emergency")")) == "");
   CHECK(logged(call("1", "talk")) == "ie");
   peer.ask(request("2", "logging/setLevel", R"("level":"error")"));
   CHECK(logged(call("1", "talk")) == "e");
@@ -184,7 +193,8 @@ TEST_CASE("a thousand piped calls are all answered, each once") {
   Server server;
   server.expose("echo", "d", [](int n) { return n; }, arg("n"));
   Peer peer(server);
-  for (int i = 0; i < 1000; ++i) peer.send(modern_call(std::to_string(i), "echo", fmt::format(R"({{"n":{}}})", i)));
+  for (int i = 0; i < 1000; ++i)
+    peer.send(modern_call(std::to_string(i), "echo", fmt::format(R"({{"n":{}}})", i)));
   std::set<int> seen;
   for (int i = 0; i < 1000; ++i) {
     const Json answer = peer.next();
@@ -313,7 +323,8 @@ namespace {
 struct Forwarding {
   Forwarding() {
     server.add_forwarded({{.name = "far", .description = "d", .inputSchema = {{"type", "object"}}}},
-                         {{.uriTemplate = "far://{x}", .name = "far"}}, [this](std::shared_ptr<ForwardedRequest> request) {
+                         {{.uriTemplate = "far://{x}", .name = "far"}},
+                         [this](std::shared_ptr<ForwardedRequest> request) {
                            {
                              std::scoped_lock lock(mutex);
                              taken = std::move(request);
@@ -331,8 +342,9 @@ struct Forwarding {
   Server server;
 };
 
-const char* kUpstream = R"({"resultType":"complete","content":[{"type":"text","text":"é"},)"
-                        R"({"type":"resource_link","uri":"u://x","name":"n","mimeType":"m"}], "structuredContent" : {"a":1.50}})";
+const char* kUpstream =
+    R"({"resultType":"complete","content":[{"type":"text","text":"é"},)"
+    R"({"type":"resource_link","uri":"u://x","name":"n","mimeType":"m"}], "structuredContent" : {"a":1.50}})";
 
 }  // namespace
 
@@ -343,7 +355,8 @@ TEST_CASE("a forwarded result goes out byte by byte, or as each older version un
     Peer peer(f.server);
     const bool new_era = is_modern_version(version);
     if (!new_era) peer.initialize(version);
-    peer.send(new_era ? modern_call("1", "far", R"({ "x" : [1.0] })") : call("1", "far", R"({ "x" : [1.0] })"));
+    peer.send(new_era ? modern_call("1", "far", R"({ "x" : [1.0] })")
+                      : call("1", "far", R"({ "x" : [1.0] })"));
     f.came.wait();
     auto request = f.take();
     CHECK(request->method() == "tools/call");
@@ -358,9 +371,13 @@ TEST_CASE("a forwarded result goes out byte by byte, or as each older version un
     if (new_era) {
       CHECK(line == fmt::format(R"({{"jsonrpc":"2.0","id":1,"result":{}}})", kUpstream));
     } else if (version >= "2025-06-18") {
-      CHECK(line == fmt::format(R"({{"jsonrpc":"2.0","id":1,"result":{{{}}})", std::string_view(kUpstream).substr(25)));
+      CHECK(line == fmt::format(R"({{"jsonrpc":"2.0","id":1,"result":{{{}}})",
+                                std::string_view(kUpstream).substr(25)));
     } else {
-      CHECK(json(line)["result"] == json(R"~({"content":[{"type":"text","text":"é"},{"type":"text","text":"n: u://x (m)"}]})~"));
+      CHECK(
+          json(line)["result"] ==
+          json(
+              R"~({"content":[{"type":"text","text":"é"},{"type":"text","text":"n: u://x (m)"}]})~"));
     }
     CHECK(peer.ask(modern("2", "tools/list"))["id"] == 2);  // nothing else came for it
   }
@@ -384,11 +401,13 @@ TEST_CASE("forwarded progress carries the peer's own token, and broken progress 
   CHECK(request->wants_progress());
   CHECK(request->meta()["progressToken"] == "mine");
   request->progress(json(R"({"progressToken":77,"progress":1,"total":2,"message":"m"})"));
-  for (const char* broken : {"{}", R"({"progress":"2"})", "[]", "7", "null"}) request->progress(json(broken));
+  for (const char* broken : {"{}", R"({"progress":"2"})", "[]", "7", "null"})
+    request->progress(json(broken));
   request->respond_tool_error("gone");
   request->progress(json(R"({"progress":9})"));
-  CHECK(peer.line() ==
-        R"({"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"mine","progress":1,"total":2,"message":"m"}})");
+  CHECK(
+      peer.line() ==
+      R"({"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"mine","progress":1,"total":2,"message":"m"}})");
   const Json answer = peer.next();
   CHECK(answer["result"]["isError"] == true);
   CHECK(text_of(answer) == "gone");
@@ -428,8 +447,9 @@ TEST_CASE("a forwarded request may outlive its peer and its server") {
 
 TEST_CASE("a forwarder that throws costs one answer") {
   Server server;
-  server.add_forwarded({{.name = "far", .description = "d", .inputSchema = {{"type", "object"}}}}, {},
-                       [](std::shared_ptr<ForwardedRequest>) { throw std::runtime_error("no worker"); });
+  server.add_forwarded(
+      {{.name = "far", .description = "d", .inputSchema = {{"type", "object"}}}}, {},
+      [](std::shared_ptr<ForwardedRequest>) { throw std::runtime_error("no worker"); });
   Peer peer(server);
   const Json answer = peer.ask(call("1", "far"));
   CHECK(answer["error"]["code"] == -32603);

@@ -24,10 +24,11 @@ struct Joined {
       c.progress(1);
       if (stop.wait()) stopped.open();
     });
-    server.add_resource({.uri = "mem://a", .name = "a"},
-                        [](const std::string& uri, Context&) -> std::optional<std::vector<ResourceContents>> {
-                          return {{{uri, "t/p", "hello"}}};
-                        });
+    server.add_resource(
+        {.uri = "mem://a", .name = "a"},
+        [](const std::string& uri, Context&) -> std::optional<std::vector<ResourceContents>> {
+          return {{{uri, "t/p", "hello"}}};
+        });
     auto [near_end, far_end] = make_memory_transports();
     served = std::async(std::launch::async, [this, t = std::move(far_end)]() mutable {
       server.serve(*t);
@@ -60,7 +61,8 @@ struct Scripted {
         const Json message = *parse_json(**text);
         if (!message.contains("id")) continue;
         const std::string out = answer(message);
-        if (!out.empty()) (void)far->write(R"({"jsonrpc":"2.0","id":)" + to_text(message["id"]) + "," + out + "}");
+        if (!out.empty())
+          (void)far->write(R"({"jsonrpc":"2.0","id":)" + to_text(message["id"]) + "," + out + "}");
       }
     });
     connected = Client::connect(std::move(near_end), std::move(options));
@@ -74,9 +76,11 @@ struct Scripted {
   Result<std::unique_ptr<Client>> connected;
 };
 
-const char* kDiscover = R"("result":{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{}})";
+const char* kDiscover =
+    R"("result":{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{}})";
 const char* kUnknown = R"("error":{"code":-32601,"message":"unknown"})";
-const char* kInitialize = R"("result":{"protocolVersion":"2025-06-18","capabilities":{},"serverInfo":{"name":"old","version":"1"}})";
+const char* kInitialize =
+    R"("result":{"protocolVersion":"2025-06-18","capabilities":{},"serverInfo":{"name":"old","version":"1"}})";
 
 }  // namespace
 
@@ -102,18 +106,23 @@ TEST_CASE("the client speaks modern to a server that does, and legacy when told 
     CHECK(j->client->call_tool("none", Json::object()).error().code == ErrorCode::invalid_params);
     CHECK(j->client->read_resource("mem://a")->at(0).text == "hello");
     std::vector<double> seen;
-    REQUIRE(j->client->call_tool("steps", Json::object(),
-                                 {.on_progress = [&](const Json& p) { seen.push_back(p["progress"].get<double>()); }}));
+    REQUIRE(j->client->call_tool("steps", Json::object(), {.on_progress = [&](const Json& p) {
+                                   seen.push_back(p["progress"].get<double>());
+                                 }}));
     CHECK(seen == std::vector<double>{1, 2, 3});
   }
 }
 
 TEST_CASE("a server that refuses server/discover, with whatever code, is initialized") {
-  for (const char* refusal : {kUnknown, R"("error":{"code":-32602,"message":"bad"})", R"("error":{"code":1,"message":"odd"})",
-                              R"("error":{"code":0,"message":""})", R"("result":{})",
-                              R"("result":{"supportedVersions":["2099-01-01"]})", R"("result":{"supportedVersions":7})"}) {
+  for (const char* refusal :
+       {kUnknown, R"("error":{"code":-32602,"message":"bad"})",
+        R"("error":{"code":1,"message":"odd"})", R"("error":{"code":0,"message":""})",
+        R"("result":{})", R"("result":{"supportedVersions":["2099-01-01"]})",
+        R"("result":{"supportedVersions":7})"}) {
     CAPTURE(refusal);
-    Scripted s([&](const Json& m) { return std::string(m["method"] == "initialize" ? kInitialize : refusal); });
+    Scripted s([&](const Json& m) {
+      return std::string(m["method"] == "initialize" ? kInitialize : refusal);
+    });
     REQUIRE(s.connected);
     CHECK((*s.connected)->protocol_version() == "2025-06-18");
     CHECK((*s.connected)->server_info()["name"] == "old");
@@ -121,8 +130,9 @@ TEST_CASE("a server that refuses server/discover, with whatever code, is initial
 }
 
 TEST_CASE("a server that is silent before initialize is initialized after a while") {
-  Scripted s([&](const Json& m) { return std::string(m["method"] == "initialize" ? kInitialize : ""); },
-             {.connect_timeout = std::chrono::milliseconds(3000)});
+  Scripted s(
+      [&](const Json& m) { return std::string(m["method"] == "initialize" ? kInitialize : ""); },
+      {.connect_timeout = std::chrono::milliseconds(3000)});
   REQUIRE(s.connected);
   CHECK_FALSE((*s.connected)->modern());
 }
@@ -132,7 +142,8 @@ TEST_CASE("what cannot be agreed on is an error that says so") {
   REQUIRE_FALSE(modern_only.connected);
   CHECK(modern_only.connected.error().code == ErrorCode::unsupported_protocol_version);
   Scripted future([](const Json& m) {
-    return std::string(m["method"] == "initialize" ? R"("result":{"protocolVersion":"2099-01-01"})" : kUnknown);
+    return std::string(m["method"] == "initialize" ? R"("result":{"protocolVersion":"2099-01-01"})"
+                                                   : kUnknown);
   });
   REQUIRE_FALSE(future.connected);
   CHECK(contains(future.connected.error().message, "\"2099-01-01\""));
@@ -172,8 +183,9 @@ TEST_CASE("hostile answers are errors, not crashes or endless loops") {
 TEST_CASE("a stop_token cancels the call here and at the server") {
   Joined j;
   std::stop_source stop;
-  auto call = std::async(std::launch::async,
-                         [&] { return j.client->call_tool("wait", Json::object(), {.stop_token = stop.get_token()}); });
+  auto call = std::async(std::launch::async, [&] {
+    return j.client->call_tool("wait", Json::object(), {.stop_token = stop.get_token()});
+  });
   REQUIRE(j.began.wait());
   stop.request_stop();
   const auto result = call.get();
@@ -184,7 +196,8 @@ TEST_CASE("a stop_token cancels the call here and at the server") {
 
 TEST_CASE("a call that takes longer than its timeout is given up and cancelled at the server") {
   Joined j;
-  const auto result = j.client->call_tool("wait", Json::object(), {.timeout = std::chrono::milliseconds(50)});
+  const auto result =
+      j.client->call_tool("wait", Json::object(), {.timeout = std::chrono::milliseconds(50)});
   REQUIRE_FALSE(result);
   CHECK(result.error().code == ErrorCode::timeout);
   CHECK(contains(result.error().message, "within 50 ms"));
@@ -195,9 +208,11 @@ TEST_CASE("no progress is reported once the call has been left") {
   Joined j;
   for (int round = 0; round < 50; ++round) {
     std::stop_source stop;
-    auto seen = std::make_unique<int>(0);  // freed right after: a late callback would be a use after free
-    (void)j.client->call_tool("steps", Json::object(), {.timeout = std::chrono::milliseconds(0),
-                                                          .on_progress = [p = seen.get()](const Json&) { ++*p; }});
+    auto seen =
+        std::make_unique<int>(0);  // freed right after: a late callback would be a use after free
+    (void)j.client->call_tool("steps", Json::object(),
+                              {.timeout = std::chrono::milliseconds(0),
+                               .on_progress = [p = seen.get()](const Json&) { ++*p; }});
     seen.reset();
   }
   CHECK(j.client->call_tool("add", {{"a", 1}, {"b", 1}}));
@@ -205,7 +220,8 @@ TEST_CASE("no progress is reported once the call has been left") {
 
 TEST_CASE("a server that closes fails the calls in flight and those after, each once") {
   Joined j;
-  auto call = std::async(std::launch::async, [&] { return j.client->call_tool("wait", Json::object()); });
+  auto call =
+      std::async(std::launch::async, [&] { return j.client->call_tool("wait", Json::object()); });
   REQUIRE(j.began.wait());
   j.server.stop();
   CHECK(call.get().error().code == ErrorCode::closed);
@@ -247,7 +263,11 @@ TEST_CASE("two threads share a client") {
 }
 
 TEST_CASE("a legacy server's ping is answered, and other requests are refused") {
-  Scripted s([](const Json& m) { return std::string(m["method"] == "initialize" ? kInitialize : m.contains("method") ? kUnknown : ""); });
+  Scripted s([](const Json& m) {
+    return std::string(m["method"] == "initialize" ? kInitialize
+                       : m.contains("method")      ? kUnknown
+                                                   : "");
+  });
   REQUIRE(s.connected);
   auto [near_end, far_end] = make_memory_transports();
   auto connecting = std::async(std::launch::async, [t = std::move(near_end)]() mutable {

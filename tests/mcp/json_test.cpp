@@ -18,20 +18,46 @@ std::string nested(int depth) { return std::string(depth, '[') + std::string(dep
 
 std::string object_of_keys(int n) {
   std::string out = "{";
-  for (int i = 0; i < n; ++i) out += (i ? ",\"k" : "\"k") + std::to_string(i) + "\":" + std::to_string(i);
+  for (int i = 0; i < n; ++i)
+    out += (i ? ",\"k" : "\"k") + std::to_string(i) + "\":" + std::to_string(i);
   return out + "}";
 }
 
 }  // namespace
 
 TEST_CASE("well-formed JSON passes the scan") {
-  for (const std::string& text : {
-           "0"s, "-0"s, "1"s, "-1"s, "10"s, "0.5"s, "1e5"s, "1E+5"s, "1.25e-7"s, "123456789012345678901234567890"s,
-           "true"s, "false"s, "null"s, "\"\""s, " \t\r\n1 \t\r\n"s, "[]"s, "[ ]"s, "{}"s, "{ }"s, "[1,2]"s, "[1 , 2]"s,
-           R"({"a":1,"b":{"a":2}})"s, R"("\"\\\/\b\f\n\r\t")"s, R"("\u0000\u00e9\uD834\uDD1E\uABCD")"s, "\"\x7f\""s,
-           "\"\xC2\x80\xDF\xBF\xE0\xA0\x80\xED\x9F\xBF\xEE\x80\x80\xEF\xBF\xBF\xF0\x90\x80\x80\xF4\x8F\xBF\xBF\""s,
-           R"({"":1})"s, nested(64), object_of_keys(100),
-       }) {
+  for (
+      const std::string& text : {
+          "0"s,
+          "-0"s,
+          "1"s,
+          "-1"s,
+          "10"s,
+          "0.5"s,
+          "1e5"s,
+          "1E+5"s,
+          "1.25e-7"s,
+          "123456789012345678901234567890"s,
+          "true"s,
+          "false"s,
+          "null"s,
+          "\"\""s,
+          " \t\r\n1 \t\r\n"s,
+          "[]"s,
+          "[ ]"s,
+          "{}"s,
+          "{ }"s,
+          "[1,2]"s,
+          "[1 , 2]"s,
+          R"({"a":1,"b":{"a":2}})"s,
+          R"("\"\\\/\b\f\n\r\t")"s,
+          R"("\u0000\u00e9\uD834\uDD1E\uABCD")"s,
+          "\"\x7f\""s,
+          "\"\xC2\x80\xDF\xBF\xE0\xA0\x80\xED\x9F\xBF\xEE\x80\x80\xEF\xBF\xBF\xF0\x90\x80\x80\xF4\x8F\xBF\xBF\""s,
+          R"({"":1})"s,
+          nested(64),
+          object_of_keys(100),
+      }) {
     CAPTURE(text);
     CHECK(scan_json(text));
   }
@@ -43,25 +69,58 @@ TEST_CASE("broken JSON is refused with the reason and the byte where it starts")
     size_t at;
   };
   for (const Case& c : {
-           Case{"", "ends where a value", 0}, Case{"  ", "ends where a value", 2}, Case{"01", "may follow", 1},
-           Case{"-", "no value", 1}, Case{"+1", "no value", 0}, Case{".5", "no value", 0},
-           Case{"1.", "after '.'", 2}, Case{"1.e5", "after '.'", 2}, Case{"1e", "exponent", 2},
-           Case{"1e+", "exponent", 3}, Case{"0x10", "may follow", 1}, Case{"NaN", "no value", 0},
-           Case{"Infinity", "no value", 0}, Case{"-Infinity", "no value", 1}, Case{"tru", "unknown word", 0},
-           Case{"True", "no value", 0}, Case{"nul", "unknown word", 0}, Case{"{} x", "may follow", 3},
-           Case{"1 2", "may follow", 2}, Case{"[1,]", "no value", 3}, Case{"[,1]", "no value", 1},
-           Case{"[1 2]", "',' or ']'", 3}, Case{"[", "ends where a value", 1}, Case{"[1", "',' or ']'", 2},
-           Case{"{", "a key in quotes", 1}, Case{"{a:1}", "a key in quotes", 1}, Case{"{'a':1}", "a key in quotes", 1},
-           Case{R"({"a" 1})", "':'", 5}, Case{R"({"a":1,})", "a key in quotes", 7}, Case{R"({"a":})", "no value", 5},
-           Case{R"({"a":1 "b":2})", "',' or '}'", 7}, Case{"\"", "inside a string", 1},
-           Case{"\"\\", "inside a string", 2}, Case{R"("\x")", "unknown escape", 2}, Case{R"("\u12")", "four hexa", 5},
-           Case{R"("\u12g4")", "four hexa", 5}, Case{R"("\uD834")", "high surrogate", 7},
-           Case{R"("\uD834\n")", "high surrogate", 7}, Case{R"("\uD834\u0041")", "high surrogate", 13},
-           Case{R"("\uDD1E")", "low surrogate", 7}, Case{"\"\n\"", "control", 1}, Case{"\"\t\"", "control", 1},
-           Case{"\"\0\""s, "control", 1}, Case{"\"\x1f\"", "control", 1}, Case{"1\0"s, "may follow", 1},
-           Case{"\0"s, "no value", 0}, Case{"\xEF\xBB\xBF{}", "no value", 0}, Case{"/**/1", "no value", 0},
-           Case{"\f1", "no value", 0}, Case{nested(65), "nested deeper than 64", 64},
-           Case{R"({"a":1,"a":2})", "duplicate key \"a\"", 8}, Case{R"({"a":1,"\u0061":2})", "duplicate key \"a\"", 8},
+           Case{"", "ends where a value", 0},
+           Case{"  ", "ends where a value", 2},
+           Case{"01", "may follow", 1},
+           Case{"-", "no value", 1},
+           Case{"+1", "no value", 0},
+           Case{".5", "no value", 0},
+           Case{"1.", "after '.'", 2},
+           Case{"1.e5", "after '.'", 2},
+           Case{"1e", "exponent", 2},
+           Case{"1e+", "exponent", 3},
+           Case{"0x10", "may follow", 1},
+           Case{"NaN", "no value", 0},
+           Case{"Infinity", "no value", 0},
+           Case{"-Infinity", "no value", 1},
+           Case{"tru", "unknown word", 0},
+           Case{"True", "no value", 0},
+           Case{"nul", "unknown word", 0},
+           Case{"{} x", "may follow", 3},
+           Case{"1 2", "may follow", 2},
+           Case{"[1,]", "no value", 3},
+           Case{"[,1]", "no value", 1},
+           Case{"[1 2]", "',' or ']'", 3},
+           Case{"[", "ends where a value", 1},
+           Case{"[1", "',' or ']'", 2},
+           Case{"{", "a key in quotes", 1},
+           Case{"{a:1}", "a key in quotes", 1},
+           Case{"{'a':1}", "a key in quotes", 1},
+           Case{R"({"a" 1})", "':'", 5},
+           Case{R"({"a":1,})", "a key in quotes", 7},
+           Case{R"({"a":})", "no value", 5},
+           Case{R"({"a":1 "b":2})", "',' or '}'", 7},
+           Case{"\"", "inside a string", 1},
+           Case{"\"\\", "inside a string", 2},
+           Case{R"("\x")", "unknown escape", 2},
+           Case{R"("\u12")", "four hexa", 5},
+           Case{R"("\u12g4")", "four hexa", 5},
+           Case{R"("\uD834")", "high surrogate", 7},
+           Case{R"("\uD834\n")", "high surrogate", 7},
+           Case{R"("\uD834\u0041")", "high surrogate", 13},
+           Case{R"("\uDD1E")", "low surrogate", 7},
+           Case{"\"\n\"", "control", 1},
+           Case{"\"\t\"", "control", 1},
+           Case{"\"\0\""s, "control", 1},
+           Case{"\"\x1f\"", "control", 1},
+           Case{"1\0"s, "may follow", 1},
+           Case{"\0"s, "no value", 0},
+           Case{"\xEF\xBB\xBF{}", "no value", 0},
+           Case{"/**/1", "no value", 0},
+           Case{"\f1", "no value", 0},
+           Case{nested(65), "nested deeper than 64", 64},
+           Case{R"({"a":1,"a":2})", "duplicate key \"a\"", 8},
+           Case{R"({"a":1,"\u0061":2})", "duplicate key \"a\"", 8},
            Case{R"([{"x":{"k":1,"k":2}}])", "duplicate key", 14},
            Case{object_of_keys(30).insert(1, R"("k27":0,)"), "duplicate key \"k27\"", 0},
            Case{object_of_keys(24).insert(1, R"("k23":0,)"), "duplicate key \"k23\"", 0},
@@ -91,9 +150,21 @@ TEST_CASE("the depth limit counts objects and arrays alike, and can be set") {
 }
 
 TEST_CASE("invalid UTF-8 is found at every position of a string, a key and outside") {
-  const std::string bad[] = {"\x80", "\xBF", "\xC0\xAF", "\xC1\xBF", "\xC2", "\xE0\x80\x80", "\xE0\xA0", "\xED\xA0\x80",
-                             "\xED\xBF\xBF", "\xF0\x80\x80\x80", "\xF0\x90\x80", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80",
-                             "\xFE", "\xFF"};
+  const std::string bad[] = {"\x80",
+                             "\xBF",
+                             "\xC0\xAF",
+                             "\xC1\xBF",
+                             "\xC2",
+                             "\xE0\x80\x80",
+                             "\xE0\xA0",
+                             "\xED\xA0\x80",
+                             "\xED\xBF\xBF",
+                             "\xF0\x80\x80\x80",
+                             "\xF0\x90\x80",
+                             "\xF4\x90\x80\x80",
+                             "\xF5\x80\x80\x80",
+                             "\xFE",
+                             "\xFF"};
   const std::string base = R"({"key":"value","list":["a",1]})";
   for (const std::string& bytes : bad) {
     for (size_t i = 0; i <= base.size(); ++i) {
@@ -105,20 +176,32 @@ TEST_CASE("invalid UTF-8 is found at every position of a string, a key and outsi
   CHECK(find_invalid_utf8("h\xC3\xA9llo \xF0\x9F\x98\x80") == std::string_view::npos);
 }
 
-TEST_CASE("members of the outermost object come decoded and in order, with their values' exact bytes") {
+TEST_CASE(
+    "members of the outermost object come decoded and in order, with their values' exact bytes") {
   std::vector<std::pair<std::string, std::string>> got;
-  REQUIRE(scan_json(R"( {"b" : [1, {"x":2}] ,"\u0061\n":"t\u0065xt", "c":-1.50e3} )",
-                    [&](std::string_view key, std::string_view value) { got.emplace_back(key, value); }));
+  REQUIRE(scan_json(
+      R"( {"b" : [1, {"x":2}] ,"\u0061\n":"t\u0065xt", "c":-1.50e3} )",
+      [&](std::string_view key, std::string_view value) { got.emplace_back(key, value); }));
   REQUIRE(got.size() == 3);
   CHECK(got[0] == std::pair<std::string, std::string>("b", R"([1, {"x":2}])"));
   CHECK(got[1] == std::pair<std::string, std::string>("a\n", R"("t\u0065xt")"));
   CHECK(got[2] == std::pair<std::string, std::string>("c", "-1.50e3"));
 }
 
-TEST_CASE("scan_json and nlohmann agree on generated and mutated texts, but for what we refuse on purpose") {
+TEST_CASE(
+    "scan_json and nlohmann agree on generated and mutated texts, but for what we refuse on "
+    "purpose") {
   std::mt19937 random(20260728);
   auto pick = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
-  const char* atoms[] = {"0", "-1.5e3", "true", "null", "\"a\"", "\"\\u00e9\\n\"", "\"\xC3\xA9\"", "12", "\"\\ud83d\\ude00\""};
+  const char* atoms[] = {"0",
+                         "-1.5e3",
+                         "true",
+                         "null",
+                         "\"a\"",
+                         "\"\\u00e9\\n\"",
+                         "\"\xC3\xA9\"",
+                         "12",
+                         "\"\\ud83d\\ude00\""};
   std::function<std::string(int)> generate = [&](int depth) -> std::string {
     const int kind = depth > 4 ? 0 : pick(4);
     if (kind < 2) return atoms[pick(std::size(atoms))];
@@ -137,9 +220,15 @@ TEST_CASE("scan_json and nlohmann agree on generated and mutated texts, but for 
     for (int m = pick(4); m > 0 && !text.empty(); --m) {
       const size_t at = random() % text.size();
       switch (pick(3)) {
-        case 0: text.erase(at, 1); break;
-        case 1: text.insert(at, 1, alphabet[static_cast<size_t>(pick(static_cast<int>(alphabet.size())))]); break;
-        default: text[at] = alphabet[static_cast<size_t>(pick(static_cast<int>(alphabet.size())))];
+        case 0:
+          text.erase(at, 1);
+          break;
+        case 1:
+          text.insert(at, 1,
+                      alphabet[static_cast<size_t>(pick(static_cast<int>(alphabet.size())))]);
+          break;
+        default:
+          text[at] = alphabet[static_cast<size_t>(pick(static_cast<int>(alphabet.size())))];
       }
     }
     const auto ours = scan_json(text);
@@ -169,7 +258,8 @@ TEST_CASE("scan_json and nlohmann agree on generated and mutated texts, but for 
 }
 
 TEST_CASE("parse_json keeps the order of keys and every kind of value") {
-  const std::string text = R"({"z":[],"a":{"y":1,"b":[null,true,false,-5,18446744073709551615,0.25,"s"]},"m":{}})";
+  const std::string text =
+      R"({"z":[],"a":{"y":1,"b":[null,true,false,-5,18446744073709551615,0.25,"s"]},"m":{}})";
   CHECK(to_text(json(text)) == text);
   CHECK(json("3").is_number_unsigned());
   CHECK(json("-3").is_number_integer());
@@ -194,8 +284,12 @@ TEST_CASE("append_string round-trips every code point's plane and replaces broke
   CHECK(out.find('\n') == out.npos);
   CHECK(json(out) == all);
   out.clear();
-  append_string(out, "a\xFF" "b\xC3");
-  CHECK(json(out) == "a\xEF\xBF\xBD" "b\xEF\xBF\xBD");
+  append_string(out,
+                "a\xFF"
+                "b\xC3");
+  CHECK(json(out) ==
+        "a\xEF\xBF\xBD"
+        "b\xEF\xBF\xBD");
   out.clear();
   append_string(out, "\x1f\x7f\"\\");
   CHECK(out == "\"\\u001f\x7f\\\"\\\\\"");

@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <atomic>
+#include <csignal>
 #include <fstream>
 #include <latch>
 #include <map>
@@ -66,9 +66,12 @@ TEST_CASE("lines arrive whole from one-byte writes, with CRLF and empty lines dr
     const Ends ends = make();
     auto transport = make_line_transport(ends.near_read, ends.near_write);
     std::jthread writer([&] {
-      for (char c : std::string_view("{\"a\":1}\n\r\n\n  \n{\"b\":2}\r\nlast")) put(ends.far_write, std::string_view(&c, 1));
-      if (ends.far_write == ends.far_read) shutdown(ends.far_write, SHUT_WR);
-      else close(ends.far_write);
+      for (char c : std::string_view("{\"a\":1}\n\r\n\n  \n{\"b\":2}\r\nlast"))
+        put(ends.far_write, std::string_view(&c, 1));
+      if (ends.far_write == ends.far_read)
+        shutdown(ends.far_write, SHUT_WR);
+      else
+        close(ends.far_write);
     });
     CHECK(text(transport->read()) == "{\"a\":1}");
     CHECK(text(transport->read()) == "{\"b\":2}");
@@ -96,8 +99,11 @@ TEST_CASE("a line over the limit is skipped, however it arrives, and the next on
   for (size_t length : {size_t{11}, size_t{12}, size_t{70'000}, size_t{1'000'000}}) {
     CAPTURE(length);
     const Ends ends = socket_ends();
-    auto transport = make_line_transport(ends.near_read, ends.near_write, {.max_message_bytes = 10});
-    std::jthread writer([&] { put(ends.far_write, "0123456789\n" + std::string(length, 'x') + "\nnext\n0123456789\r\n"); });
+    auto transport =
+        make_line_transport(ends.near_read, ends.near_write, {.max_message_bytes = 10});
+    std::jthread writer([&] {
+      put(ends.far_write, "0123456789\n" + std::string(length, 'x') + "\nnext\n0123456789\r\n");
+    });
     CHECK(text(transport->read()) == "0123456789");
     CHECK(text(transport->read()) == "error -32600");
     CHECK(text(transport->read()) == "next");
@@ -140,7 +146,8 @@ TEST_CASE("messages of eight threads stay whole") {
     for (int t = 0; t < kThreads; ++t) {
       writers.emplace_back([&, t] {
         for (int i = 0; i < kEach; ++i)
-          CHECK(transport->write(std::to_string(t) + ":" + std::string(static_cast<size_t>(i), static_cast<char>('a' + t))));
+          CHECK(transport->write(std::to_string(t) + ":" +
+                                 std::string(static_cast<size_t>(i), static_cast<char>('a' + t))));
       });
     }
     std::map<char, size_t> next;
@@ -182,11 +189,11 @@ TEST_CASE("a peer that does not read holds up neither close() nor the writers fo
 
 TEST_CASE("writing to a peer that left is Error closed, and no signal") {
   for (auto make : {socket_ends, pipe_ends}) {
-    struct sigaction action {};
+    struct sigaction action{};
     static std::atomic<int> signals;
     signals = 0;
     action.sa_handler = [](int) { ++signals; };
-    struct sigaction old {};
+    struct sigaction old{};
     sigaction(SIGPIPE, &action, &old);
     const Ends ends = make();
     auto transport = make_line_transport(ends.near_read, ends.near_write);
@@ -226,7 +233,7 @@ TEST_CASE("a Unix socket is its owner's alone, has one listener, and may have a 
     CAPTURE(socket.string().size());
     auto fd = listen_unix(socket);
     REQUIRE_MESSAGE(fd, (fd ? "" : fd.error().message));
-    struct stat info {};
+    struct stat info{};
     REQUIRE(stat(socket.c_str(), &info) == 0);
     CHECK((info.st_mode & 0777) == 0600);
     const auto second = listen_unix(socket);

@@ -8,8 +8,12 @@ using namespace gpumcp::mcp::test;
 namespace {
 
 Tool full_tool() {
-  return {.name = "t", .title = "T", .description = "d", .inputSchema = {{"type", "object"}},
-          .outputSchema = {{"type", "object"}}, .annotations = ToolAnnotations{.title = "A", .readOnlyHint = true},
+  return {.name = "t",
+          .title = "T",
+          .description = "d",
+          .inputSchema = {{"type", "object"}},
+          .outputSchema = {{"type", "object"}},
+          .annotations = ToolAnnotations{.title = "A", .readOnlyHint = true},
           ._meta = {{"k", 1}}};
 }
 
@@ -48,13 +52,16 @@ TEST_CASE("content that an old version does not know becomes text") {
   const ContentBlock audio{AudioContent{"QQ==", "audio/wav"}};
   CHECK(json(block(audio, "2025-03-26"))["type"] == "audio");
   CHECK(json(block(audio, "2024-11-05"))["type"] == "text");
-  CHECK(json(block({EmbeddedResource{{"u://x", "a/b", "hi"}}}, "2024-11-05"))["resource"]["text"] == "hi");
+  CHECK(json(block({EmbeddedResource{{"u://x", "a/b", "hi"}}}, "2024-11-05"))["resource"]["text"] ==
+        "hi");
 }
 
 TEST_CASE("resources and templates leave titles out where they are unknown") {
-  CHECK_FALSE(to_json(Resource{.uri = "u", .name = "n", .title = "T"}, "2025-03-26").contains("title"));
+  CHECK_FALSE(
+      to_json(Resource{.uri = "u", .name = "n", .title = "T"}, "2025-03-26").contains("title"));
   CHECK(to_json(Resource{.uri = "u", .name = "n", .title = "T", .size = 3})["size"] == 3);
-  CHECK_FALSE(to_json(ResourceTemplate{.uriTemplate = "u", .name = "n", .title = "T"}, "2024-11-05").contains("title"));
+  CHECK_FALSE(to_json(ResourceTemplate{.uriTemplate = "u", .name = "n", .title = "T"}, "2024-11-05")
+                  .contains("title"));
 }
 
 TEST_CASE("a tool's result survives its text") {
@@ -62,7 +69,12 @@ TEST_CASE("a tool's result survives its text") {
   result.content = {{TextContent{"hé\n\""}},
                     {ImageContent{"QQ==", "image/png"}},
                     {AudioContent{"QUI=", "audio/wav"}},
-                    {ResourceLink{.uri = "u://a", .name = "n", .title = "t", .description = "d", .mimeType = "m", .size = 0}},
+                    {ResourceLink{.uri = "u://a",
+                                  .name = "n",
+                                  .title = "t",
+                                  .description = "d",
+                                  .mimeType = "m",
+                                  .size = 0}},
                     {EmbeddedResource{{"u://b", "m", "", "QUJD"}}}};
   result.structuredContent = R"({"a":[1,2.5]})";
   result.isError = true;
@@ -75,20 +87,27 @@ TEST_CASE("a tool's result survives its text") {
 }
 
 TEST_CASE("a hostile result is an error, not a crash") {
-  for (const char* text : {"[]", "{}", "1", R"({"content":1})", R"({"content":[1]})", R"({"content":[{"type":"new"}]})",
-                           R"({"content":[{"type":"resource"}]})", R"({"content":[{"type":"resource","resource":{}}]})",
-                           R"({"content":[{}]})", "{"}) {
+  for (const char* text :
+       {"[]", "{}", "1", R"({"content":1})", R"({"content":[1]})",
+        R"({"content":[{"type":"new"}]})", R"({"content":[{"type":"resource"}]})",
+        R"({"content":[{"type":"resource","resource":{}}]})", R"({"content":[{}]})", "{"}) {
     CAPTURE(text);
     CHECK_FALSE(call_tool_result_from_text(text));
   }
-  for (const char* text : {"[]", "{}", R"({"contents":{}})", R"({"contents":[{}]})", R"({"contents":[3]})"})
+  for (const char* text :
+       {"[]", "{}", R"({"contents":{}})", R"({"contents":[{}]})", R"({"contents":[3]})"})
     CHECK_FALSE(resource_contents_from_text(text));
-  CHECK(call_tool_result_from_text(R"({"content":[{"type":"text","text":5}],"isError":"yes","_meta":null})"));
+  CHECK(call_tool_result_from_text(
+      R"({"content":[{"type":"text","text":5}],"isError":"yes","_meta":null})"));
 }
 
 TEST_CASE("base64 is strict and round-trips") {
-  const std::pair<const char*, const char*> vectors[] = {{"", ""},         {"f", "Zg=="},         {"fo", "Zm8="},
-                                                         {"foo", "Zm9v"},  {"foob", "Zm9vYg=="},  {"fooba", "Zm9vYmE="},
+  const std::pair<const char*, const char*> vectors[] = {{"", ""},
+                                                         {"f", "Zg=="},
+                                                         {"fo", "Zm8="},
+                                                         {"foo", "Zm9v"},
+                                                         {"foob", "Zm9vYg=="},
+                                                         {"fooba", "Zm9vYmE="},
                                                          {"foobar", "Zm9vYmFy"}};
   for (auto& [plain, coded] : vectors) {
     CHECK(base64_encode(plain) == coded);
@@ -97,8 +116,8 @@ TEST_CASE("base64 is strict and round-trips") {
   std::string bytes;
   for (int i = 0; i < 256; ++i) bytes += static_cast<char>(i);
   CHECK(base64_decode(base64_encode(bytes)) == bytes);
-  for (const char* bad : {"Z", "Zg", "Zg=", "Zg===", "Z===", "====", "=", "Zh==", "Zm9=", "Zm-v", "Zm_v", "Zm9v\n", " Zm9v",
-                          "Zm=v", "Zg==Zg==", "Zm9\xC3"}) {
+  for (const char* bad : {"Z", "Zg", "Zg=", "Zg===", "Z===", "====", "=", "Zh==", "Zm9=", "Zm-v",
+                          "Zm_v", "Zm9v\n", " Zm9v", "Zm=v", "Zg==Zg==", "Zm9\xC3"}) {
     CAPTURE(bad);
     CHECK_FALSE(base64_decode(bad));
   }
@@ -106,7 +125,8 @@ TEST_CASE("base64 is strict and round-trips") {
 
 TEST_CASE("versions and log levels are known by their exact names") {
   for (std::string_view v : kVersions) CHECK(is_supported_version(v));
-  for (std::string_view v : {"", "2026-07-29", "2025-11-2", "2025-11-25 "}) CHECK_FALSE(is_supported_version(v));
+  for (std::string_view v : {"", "2026-07-29", "2025-11-2", "2025-11-25 "})
+    CHECK_FALSE(is_supported_version(v));
   CHECK(is_modern_version(kModernVersion));
   CHECK_FALSE(is_modern_version(kLatestLegacyVersion));
   for (int i = 0; i < 8; ++i) {

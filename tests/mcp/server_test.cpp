@@ -1,4 +1,5 @@
-// A server seen from one pipe: both eras on it, negotiation, lists, errors. Calls in flight: calls_test.cpp.
+// A server seen from one pipe: both eras on it, negotiation, lists, errors. Calls in flight:
+// calls_test.cpp.
 #include "mcp/server.h"
 
 #include "tests/mcp/support.h"
@@ -9,26 +10,32 @@ using namespace gpumcp::mcp::test;
 namespace {
 
 void add_tools(Server& server) {
-  server.expose("add", "Add two numbers.", [](double a, double b) { return a + b; }, arg("a"), arg("b"));
-  server.add_resource({.uri = "mem://a", .name = "a", .title = "A", .mimeType = "text/plain"},
-                      [](const std::string& uri, Context&) -> std::optional<std::vector<ResourceContents>> {
-                        return {{{uri, "text/plain", "hello"}}};
-                      });
-  server.add_resource_template({.uriTemplate = "mem://x/{id}", .name = "x"},
-                               [](const std::string& uri, Context&) -> std::optional<std::vector<ResourceContents>> {
-                                 if (uri == "mem://x/none") return std::nullopt;
-                                 if (uri == "mem://x/bad") throw std::runtime_error("disk on fire");
-                                 return {{{uri, "b/c", "", "QQ=="}}};
-                               });
+  server.expose(
+      "add", "Add two numbers.", [](double a, double b) { return a + b; }, arg("a"), arg("b"));
+  server.add_resource(
+      {.uri = "mem://a", .name = "a", .title = "A", .mimeType = "text/plain"},
+      [](const std::string& uri, Context&) -> std::optional<std::vector<ResourceContents>> {
+        return {{{uri, "text/plain", "hello"}}};
+      });
+  server.add_resource_template(
+      {.uriTemplate = "mem://x/{id}", .name = "x"},
+      [](const std::string& uri, Context&) -> std::optional<std::vector<ResourceContents>> {
+        if (uri == "mem://x/none") return std::nullopt;
+        if (uri == "mem://x/bad") throw std::runtime_error("disk on fire");
+        return {{{uri, "b/c", "", "QQ=="}}};
+      });
 }
 
 struct Fixture {
   Fixture() { add_tools(server); }
-  Server server{{.name = "test", .version = "3", .title = "Test server", .instructions = "Be kind."}};
+  Server server{
+      {.name = "test", .version = "3", .title = "Test server", .instructions = "Be kind."}};
   Peer peer{server};
 };
 
-int code(const Json& answer) { return answer.contains("error") ? answer["error"]["code"].get<int>() : 0; }
+int code(const Json& answer) {
+  return answer.contains("error") ? answer["error"]["code"].get<int>() : 0;
+}
 
 }  // namespace
 
@@ -47,9 +54,11 @@ TEST_CASE_FIXTURE(Fixture, "both eras are served on one pipe, in any order") {
   }
 }
 
-TEST_CASE_FIXTURE(Fixture, "initialize agrees on each legacy version, and offers the latest for any other") {
+TEST_CASE_FIXTURE(Fixture,
+                  "initialize agrees on each legacy version, and offers the latest for any other") {
   for (std::string_view version : kVersions) {
-    const Json answer = peer.ask(request("1", "initialize", R"("protocolVersion":")" + std::string(version) + "\""));
+    const Json answer = peer.ask(
+        request("1", "initialize", R"("protocolVersion":")" + std::string(version) + "\""));
     const std::string want(is_modern_version(version) ? kLatestLegacyVersion : version);
     CHECK(answer["result"]["protocolVersion"] == want);
     CHECK(answer["result"]["serverInfo"]["name"] == "test");
@@ -58,15 +67,20 @@ TEST_CASE_FIXTURE(Fixture, "initialize agrees on each legacy version, and offers
     CHECK(answer["result"]["capabilities"].contains("tools"));
   }
   for (const char* version : {"1.0", "2099-01-01", "2025-11-26"})
-    CHECK(peer.ask(request("1", "initialize", std::string(R"("protocolVersion":")") + version + "\""))["result"]["protocolVersion"] ==
-          "2025-11-25");
+    CHECK(peer.ask(request("1", "initialize",
+                           std::string(R"("protocolVersion":")") + version +
+                               "\""))["result"]["protocolVersion"] == "2025-11-25");
   for (const char* params : {"", R"("protocolVersion":7)", R"("protocolVersion":null)"})
     CHECK(code(peer.ask(request("1", "initialize", params))) == -32602);
 }
 
 TEST_CASE_FIXTURE(Fixture, "a hostile initialize gets an answer and the server lives on") {
-  CHECK(code(peer.ask(request("1", "initialize", R"("protocolVersion":"2025-06-18","clientInfo":{"x":1e999})"))) == -32602);
-  CHECK(peer.ask(request("2", "initialize", R"("protocolVersion":"2025-06-18","clientInfo":{"name":{},"version":[]})")).contains("result"));
+  CHECK(code(peer.ask(request("1", "initialize",
+                              R"("protocolVersion":"2025-06-18","clientInfo":{"x":1e999})"))) ==
+        -32602);
+  CHECK(peer.ask(request("2", "initialize",
+                         R"("protocolVersion":"2025-06-18","clientInfo":{"name":{},"version":[]})"))
+            .contains("result"));
   CHECK(code(peer.ask(request("3", "tools/list", R"("_meta":{"x":1e999})"))) == -32700);
   CHECK(code(peer.ask(request("4", "tools/list", R"("_meta":7)"))) == -32602);
   CHECK(code(peer.ask(request("5", "tools/list", R"("_meta":{"progressToken":{}})"))) == -32602);
@@ -90,26 +104,39 @@ TEST_CASE_FIXTURE(Fixture, "a modern request needs its whole _meta, and nothing 
   CHECK(peer.ask(modern("1", "tools/list")).contains("result"));
   CHECK(code(peer.ask(request("2", "tools/list", "\"_meta\":{" + version + "}"))) == -32602);
   CHECK(code(peer.ask(request("3", "tools/list", "\"_meta\":{" + capabilities + "}"))) == -32602);
-  CHECK(code(peer.ask(request("4", "tools/list", R"("_meta":{"io.modelcontextprotocol/protocolVersion":5,)" + capabilities + "}"))) == -32602);
-  CHECK(code(peer.ask(request("5", "tools/list", "\"_meta\":{" + version + R"(,"io.modelcontextprotocol/clientCapabilities":[]})"))) == -32602);
+  CHECK(code(peer.ask(request("4", "tools/list",
+                              R"("_meta":{"io.modelcontextprotocol/protocolVersion":5,)" +
+                                  capabilities + "}"))) == -32602);
+  CHECK(code(peer.ask(request(
+            "5", "tools/list",
+            "\"_meta\":{" + version + R"(,"io.modelcontextprotocol/clientCapabilities":[]})"))) ==
+        -32602);
   CHECK(code(peer.ask(request("6", "server/discover"))) == -32602);
-  CHECK(code(peer.ask(modern("7", "tools/list", "", R"(,"io.modelcontextprotocol/logLevel":"loud")"))) == -32602);
-  CHECK(peer.ask(modern("8", "tools/list", "", R"(,"io.modelcontextprotocol/clientInfo":"no object")")).contains("result"));
+  CHECK(code(peer.ask(modern("7", "tools/list", "",
+                             R"(,"io.modelcontextprotocol/logLevel":"loud")"))) == -32602);
+  CHECK(peer.ask(modern("8", "tools/list", "",
+                        R"(,"io.modelcontextprotocol/clientInfo":"no object")"))
+            .contains("result"));
 }
 
-TEST_CASE_FIXTURE(Fixture, "an unknown or legacy version in _meta is -32022, with what is supported and what was asked") {
+TEST_CASE_FIXTURE(
+    Fixture,
+    "an unknown or legacy version in _meta is -32022, with what is supported and what was asked") {
   for (const char* version : {"v999.0.0", "2025-06-18", "2099-01-01", ""}) {
-    const Json answer = peer.ask(request("1", "tools/list",
-                                         R"("_meta":{"io.modelcontextprotocol/protocolVersion":")" + std::string(version) +
-                                             R"(","io.modelcontextprotocol/clientCapabilities":{}})"));
+    const Json answer = peer.ask(
+        request("1", "tools/list",
+                R"("_meta":{"io.modelcontextprotocol/protocolVersion":")" + std::string(version) +
+                    R"(","io.modelcontextprotocol/clientCapabilities":{}})"));
     CHECK(code(answer) == -32022);
     CHECK(answer["error"]["data"]["supported"] == Json::array({"2026-07-28"}));
     CHECK(answer["error"]["data"]["requested"] == version);
   }
 }
 
-TEST_CASE_FIXTURE(Fixture, "methods of the other era, of nobody and of unadvertised features are unknown") {
-  for (const char* method : {"initialize", "ping", "logging/setLevel", "prompts/list", "x", "resources/subscribe"}) {
+TEST_CASE_FIXTURE(Fixture,
+                  "methods of the other era, of nobody and of unadvertised features are unknown") {
+  for (const char* method :
+       {"initialize", "ping", "logging/setLevel", "prompts/list", "x", "resources/subscribe"}) {
     CAPTURE(method);
     CHECK(code(peer.ask(modern("1", method))) == -32601);
   }
@@ -117,11 +144,13 @@ TEST_CASE_FIXTURE(Fixture, "methods of the other era, of nobody and of unadverti
     CHECK(code(peer.ask(request("1", method))) == -32601);
   Server bare;
   Peer other(bare);
-  for (const char* method : {"tools/list", "tools/call", "resources/list", "resources/templates/list", "resources/read"}) {
+  for (const char* method : {"tools/list", "tools/call", "resources/list",
+                             "resources/templates/list", "resources/read"}) {
     CHECK(code(other.ask(modern("1", method))) == -32601);
     CHECK(code(other.ask(request("1", method))) == -32601);
   }
-  CHECK_FALSE(other.ask(modern("1", "server/discover"))["result"]["capabilities"].contains("tools"));
+  CHECK_FALSE(
+      other.ask(modern("1", "server/discover"))["result"]["capabilities"].contains("tools"));
 }
 
 TEST_CASE_FIXTURE(Fixture, "a legacy request before initialize is answered") {
@@ -154,17 +183,21 @@ TEST_CASE_FIXTURE(Fixture, "the list of tools is each version's own, the same by
 
 TEST_CASE_FIXTURE(Fixture, "broken calls are protocol errors, broken arguments are tool errors") {
   CHECK(code(peer.ask(call("1", "none"))) == -32602);
-  CHECK(contains(peer.ask(modern_call("1", "none"))["error"]["message"].get<std::string>(), "unknown tool \"none\"; tools: add"));
+  CHECK(contains(peer.ask(modern_call("1", "none"))["error"]["message"].get<std::string>(),
+                 "unknown tool \"none\"; tools: add"));
   CHECK(code(peer.ask(request("1", "tools/call"))) == -32602);
   CHECK(code(peer.ask(request("1", "tools/call", R"("name":5)"))) == -32602);
   CHECK(code(peer.ask(call("1", "add", "[1,2]"))) == -32602);
   const Json answer = peer.ask(call("1", "add", R"({"a":1,"b":"2"})"));
   CHECK(answer["result"]["isError"] == true);
-  CHECK(answer["result"]["content"][0]["text"] == "arguments.b: expected a number, got the string \"2\"");
-  CHECK(peer.ask(request("1", "tools/call", R"("name":"add")"))["result"]["content"][0]["text"] == "arguments.a is missing");
+  CHECK(answer["result"]["content"][0]["text"] ==
+        "arguments.b: expected a number, got the string \"2\"");
+  CHECK(peer.ask(request("1", "tools/call", R"("name":"add")"))["result"]["content"][0]["text"] ==
+        "arguments.a is missing");
 }
 
-TEST_CASE_FIXTURE(Fixture, "broken messages get an error with the id where it was readable, and none otherwise") {
+TEST_CASE_FIXTURE(
+    Fixture, "broken messages get an error with the id where it was readable, and none otherwise") {
   peer.send("{");
   std::string line = peer.line();
   CHECK(json(line)["error"]["code"] == -32700);
@@ -183,15 +216,19 @@ TEST_CASE_FIXTURE(Fixture, "broken messages get an error with the id where it wa
 }
 
 TEST_CASE_FIXTURE(Fixture, "ids come back as they went, beyond 32 bits too") {
-  for (const char* id : {"0", "-1", "1785253123456", "9223372036854775807", "\"\"", "\"1\"", "\"\xC3\xA9\""}) {
+  for (const char* id :
+       {"0", "-1", "1785253123456", "9223372036854775807", "\"\"", "\"1\"", "\"\xC3\xA9\""}) {
     peer.send(request(id, "ping"));
     CHECK(peer.line() == R"({"jsonrpc":"2.0","id":)" + std::string(id) + R"(,"result":{}})");
   }
 }
 
-TEST_CASE_FIXTURE(Fixture, "resources are listed and read, and what is not there is said in each era's code") {
+TEST_CASE_FIXTURE(
+    Fixture, "resources are listed and read, and what is not there is said in each era's code") {
   CHECK(peer.ask(request("1", "resources/list"))["result"]["resources"][0]["uri"] == "mem://a");
-  CHECK(peer.ask(modern("1", "resources/templates/list"))["result"]["resourceTemplates"][0]["uriTemplate"] == "mem://x/{id}");
+  CHECK(peer.ask(modern(
+            "1", "resources/templates/list"))["result"]["resourceTemplates"][0]["uriTemplate"] ==
+        "mem://x/{id}");
   CHECK(peer.ask(request("1", "resources/read", R"("uri":"mem://a")"))["result"] ==
         json(R"({"contents":[{"uri":"mem://a","mimeType":"text/plain","text":"hello"}]})"));
   const Json blob = peer.ask(modern("1", "resources/read", R"("uri":"mem://x/7")"))["result"];

@@ -1,5 +1,6 @@
-// What mcp's tests share: a Peer that speaks raw lines to a server in the same process, a reusable Gate, and
-// short spellings of requests. A Peer belongs to its test's thread; its destructor ends the server's serve().
+// What mcp's tests share: a Peer that speaks raw lines to a server in the same process, a reusable
+// Gate, and short spellings of requests. A Peer belongs to its test's thread; its destructor ends
+// the server's serve().
 #pragma once
 
 #include <doctest/doctest.h>
@@ -41,7 +42,9 @@ inline Json json(std::string_view text) {
   return *parsed;
 }
 
-inline bool contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
+inline bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != text.npos;
+}
 
 // The `_meta` of a 2026-07-28 request, with `more` members (",\"k\":v").
 inline std::string modern_meta(std::string_view more = {}) {
@@ -50,31 +53,37 @@ inline std::string modern_meta(std::string_view more = {}) {
          std::string(more) + "}";
 }
 
-inline std::string request(std::string_view id, std::string_view method, std::string_view params = {}) {
-  std::string text = R"({"jsonrpc":"2.0","id":)" + std::string(id) + R"(,"method":")" + std::string(method) + '"';
+inline std::string request(std::string_view id, std::string_view method,
+                           std::string_view params = {}) {
+  std::string text =
+      R"({"jsonrpc":"2.0","id":)" + std::string(id) + R"(,"method":")" + std::string(method) + '"';
   if (!params.empty()) text += ",\"params\":{" + std::string(params) + "}";
   return text + "}";
 }
 
-inline std::string modern(std::string_view id, std::string_view method, std::string_view params = {},
-                          std::string_view more_meta = {}) {
-  return request(id, method, std::string(params) + (params.empty() ? "" : ",") + modern_meta(more_meta));
+inline std::string modern(std::string_view id, std::string_view method,
+                          std::string_view params = {}, std::string_view more_meta = {}) {
+  return request(id, method,
+                 std::string(params) + (params.empty() ? "" : ",") + modern_meta(more_meta));
 }
 
-inline std::string call(std::string_view id, std::string_view tool, std::string_view arguments = "{}",
-                        std::string_view more = {}) {
-  return request(id, "tools/call", R"("name":")" + std::string(tool) + R"(","arguments":)" + std::string(arguments) +
-                                       std::string(more));
+inline std::string call(std::string_view id, std::string_view tool,
+                        std::string_view arguments = "{}", std::string_view more = {}) {
+  return request(id, "tools/call",
+                 R"("name":")" + std::string(tool) + R"(","arguments":)" + std::string(arguments) +
+                     std::string(more));
 }
 
-inline std::string modern_call(std::string_view id, std::string_view tool, std::string_view arguments = "{}",
-                               std::string_view more_meta = {}) {
+inline std::string modern_call(std::string_view id, std::string_view tool,
+                               std::string_view arguments = "{}", std::string_view more_meta = {}) {
   return modern(id, "tools/call",
-                R"("name":")" + std::string(tool) + R"(","arguments":)" + std::string(arguments), more_meta);
+                R"("name":")" + std::string(tool) + R"(","arguments":)" + std::string(arguments),
+                more_meta);
 }
 
 inline std::string cancel(std::string_view id) {
-  return R"({"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":)" + std::string(id) + "}}";
+  return R"({"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":)" +
+         std::string(id) + "}}";
 }
 
 class Peer {
@@ -105,9 +114,10 @@ class Peer {
     return next();
   }
   void initialize(std::string_view version = "2025-11-25") {
-    const Json answer = ask(request("\"init\"", "initialize",
-                                    R"("protocolVersion":")" + std::string(version) +
-                                        R"(","capabilities":{},"clientInfo":{"name":"t","version":"1"})"));
+    const Json answer =
+        ask(request("\"init\"", "initialize",
+                    R"("protocolVersion":")" + std::string(version) +
+                        R"(","capabilities":{},"clientInfo":{"name":"t","version":"1"})"));
     REQUIRE(answer["result"]["protocolVersion"] == version);
     send(R"({"jsonrpc":"2.0","method":"notifications/initialized"})");
   }

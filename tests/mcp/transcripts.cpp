@@ -1,11 +1,12 @@
 // Plays recorded conversations against a small fixed server and compares its lines byte by byte.
 //   {"intent": "what this shows"}           starts a conversation, with a peer of its own
-//   {"client": {…}} or {"client": "text"}   is sent; a string is sent as it stands, so it can be broken
+//   {"client": {…}} or {"client": "text"}   is sent; a string is sent as it stands, so it can be
+//   broken
 //   {"server": {…}}                         is the next line that must come
-// --update writes what the server said in place of the expected lines. Each client line is followed by all server
-// lines that answer it, so the order is fixed.
-#include <future>
+// --update writes what the server said in place of the expected lines. Each client line is followed
+// by all server lines that answer it, so the order is fixed.
 #include <fstream>
+#include <future>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -17,7 +18,9 @@ using namespace gpumcp::mcp;
 namespace {
 
 void add_features(Server& server) {
-  server.expose("add", "Add two numbers.", [](double a, double b) { return a + b; }, arg("a", "The first."), arg("b"));
+  server.expose(
+      "add", "Add two numbers.", [](double a, double b) { return a + b; }, arg("a", "The first."),
+      arg("b"));
   server.expose(
       "repeat", "Say a text several times, with progress.",
       [](const std::string& text, int times, Context& context) {
@@ -30,16 +33,19 @@ void add_features(Server& server) {
         return out;
       },
       arg("text"), arg("times", "How often.", 2).minimum(1).maximum(5));
-  server.expose("fail", "Always fails.", []() -> int { throw ToolError("this tool always fails"); });
+  server.expose("fail", "Always fails.",
+                []() -> int { throw ToolError("this tool always fails"); });
   server.expose("link", "A link.", [] {
     CallToolResult result = CallToolResult::text("see");
-    result.content.push_back({ResourceLink{.uri = "mem://note", .name = "note", .mimeType = "text/plain"}});
+    result.content.push_back(
+        {ResourceLink{.uri = "mem://note", .name = "note", .mimeType = "text/plain"}});
     return result;
   });
-  server.add_resource({.uri = "mem://note", .name = "note", .mimeType = "text/plain"},
-                      [](const std::string& uri, Context&) -> std::optional<std::vector<ResourceContents>> {
-                        return {{{uri, "text/plain", "remember"}}};
-                      });
+  server.add_resource(
+      {.uri = "mem://note", .name = "note", .mimeType = "text/plain"},
+      [](const std::string& uri, Context&) -> std::optional<std::vector<ResourceContents>> {
+        return {{{uri, "text/plain", "remember"}}};
+      });
 }
 
 // One conversation in progress. A ping after each client line shows that nothing more comes.
@@ -60,7 +66,8 @@ class Conversation {
   }
 
   std::vector<std::string> say(const std::string& text, bool request) {
-    static constexpr std::string_view kPing = R"({"jsonrpc":"2.0","id":"end of turn","method":"ping"})";
+    static constexpr std::string_view kPing =
+        R"({"jsonrpc":"2.0","id":"end of turn","method":"ping"})";
     (void)near_->write(text);
     std::vector<std::string> lines;
     // A request that runs ends with its response; then, or else, the ping's answer ends the turn.
@@ -95,7 +102,8 @@ int play(const std::string& path, bool update) {
   int differences = 0, number = 0, turns = 0;
   auto differ = [&](const std::string& want, const std::string& came) {
     ++differences;
-    std::cerr << path << ':' << number << ":\n  expected " << want << "\n  got      " << came << '\n';
+    std::cerr << path << ':' << number << ":\n  expected " << want << "\n  got      " << came
+              << '\n';
   };
   auto finish_turn = [&] {
     for (; next < got.size(); ++next) {
@@ -130,8 +138,10 @@ int play(const std::string& path, bool update) {
     }
     ++turns;
     const Json& client = json["client"];
-    const bool request = client.is_object() ? client.contains("id") && client.contains("method") : true;
-    got = conversation->say(client.is_string() ? client.get<std::string>() : client.dump(), request);
+    const bool request =
+        client.is_object() ? client.contains("id") && client.contains("method") : true;
+    got =
+        conversation->say(client.is_string() ? client.get<std::string>() : client.dump(), request);
     for (const std::string& one : got) out.push_back("{\"server\":" + one + "}");
   }
   finish_turn();
@@ -149,8 +159,10 @@ int main(int argc, char** argv) {
   bool update = false;
   int differences = argc < 2;
   for (int i = 1; i < argc; ++i) {
-    if (std::string_view(argv[i]) == "--update") update = true;
-    else differences += play(argv[i], update);
+    if (std::string_view(argv[i]) == "--update")
+      update = true;
+    else
+      differences += play(argv[i], update);
   }
   return differences ? 1 : 0;
 }

@@ -12,7 +12,10 @@ Manifest sample() {
   tool.inputSchema = mcp::Json::parse(R"({"type":"object","zeta":1,"alpha":2})");
   tool.outputSchema = mcp::Json::parse(R"({"type":"object"})");
   tool.annotations = mcp::ToolAnnotations{.readOnlyHint = true};
-  return {"sample", "/x/sample.so", {tool}, {{"gpumcp://artifacts/{id}", "artifact", "", "An array.", "application/x-npy"}}};
+  return {"sample",
+          "/x/sample.so",
+          {tool},
+          {{"gpumcp://artifacts/{id}", "artifact", "", "An array.", "application/x-npy"}}};
 }
 
 TEST_CASE("a manifest reads back as written, with the schemas' own order of keys") {
@@ -37,7 +40,8 @@ TEST_CASE("an unknown interface's error names it and what a path looks like") {
   REQUIRE_FALSE(found);
   CHECK(found.error().message.find("unknown interface \"no_such_thing\"") != std::string::npos);
   CHECK(found.error().message.find("./no_such_thing.so") != std::string::npos);
-  CHECK(find_interface("/no/such/file.so").error().message == "there is no interface at /no/such/file.so");
+  CHECK(find_interface("/no/such/file.so").error().message ==
+        "there is no interface at /no/such/file.so");
 }
 
 TEST_CASE("a library that is no interface is refused by name") {

@@ -15,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 
 mode_t mode_of(const fs::path& path) {
-  struct stat info {};
+  struct stat info{};
   REQUIRE(stat(path.c_str(), &info) == 0);
   return info.st_mode & 07777;
 }
@@ -64,7 +64,8 @@ TEST_CASE("a connection file reads back as written, is 0600, and a broken one co
   CHECK(read->pid == 42);
   CHECK(read->version == "1.2");
   CHECK(read->started_at == 1000.5);
-  for (const char* text : {"", "{", "[]", "{\"address\":1,\"pid\":2}", "{\"address\":\"unix:/x\"}"}) {
+  for (const char* text :
+       {"", "{", "[]", "{\"address\":1,\"pid\":2}", "{\"address\":\"unix:/x\"}"}) {
     std::ofstream(folder->path() / "worker.json", std::ios::trunc) << text;
     CHECK_FALSE(folder->read_connection());
   }
