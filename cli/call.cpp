@@ -2,6 +2,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <fstream>
+#include <iostream>
+#include <set>
+
 #include "cli/command.h"
 #include "cli/target.h"
 
@@ -28,10 +32,20 @@ mcp::Json parse_value(const std::string& key, const std::string& value, const mc
   return parsed ? *parsed : mcp::Json(value);  // the server says what is wrong with it
 }
 
+// "-" reads stdin, "@FILE" a file: an argument list has no room for large texts.
+std::string read_json_option(const std::string& value) {
+  if (value == "-") return std::string(std::istreambuf_iterator<char>(std::cin), {});
+  if (!value.starts_with('@')) return value;
+  std::ifstream file(value.substr(1), std::ios::binary);
+  if (!file) throw std::invalid_argument(fmt::format("--json {}: cannot read the file", value));
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
 void print_usage(const mcp::Json& meta) {
   auto usage = meta.find("gpumcp/usage");
   if (usage == meta.end() || !usage->is_object()) return;
   std::string line;
+  if (usage->value("tokens", 0.0) == 0 && usage->value("gpu_ms", 0.0) == 0) return;  // nothing ran
   for (auto& [key, value] : usage->items())
     line += fmt::format(
         " {}={}", key,
@@ -55,7 +69,7 @@ int run_call(const CallCommandOptions& o) {
   };
   mcp::Json arguments = mcp::Json::object();
   if (!o.json.empty()) {
-    auto parsed = mcp::parse_json(o.json);
+    auto parsed = mcp::parse_json(read_json_option(o.json));
     if (!parsed || !parsed->is_object())
       throw std::invalid_argument(
           fmt::format("--json: expected an object{}", parsed ? "" : ": " + parsed.error().message));
@@ -68,10 +82,14 @@ int run_call(const CallCommandOptions& o) {
     for (auto& tool : *tools) {
       if (tool.name == o.tool) schema = tool.inputSchema;
     }
+    std::set<std::string> given;
     for (const std::string& word : o.words) {
       const size_t equals = word.find('=');
       if (equals == word.npos || equals == 0)
         throw std::invalid_argument(fmt::format("\"{}\": expected KEY=VALUE", word));
+      if (!given.insert(word.substr(0, equals)).second ||
+          arguments.contains(word.substr(0, equals)))
+        throw std::invalid_argument(fmt::format("\"{}\" is given twice", word.substr(0, equals)));
       arguments[word.substr(0, equals)] =
           parse_value(word.substr(0, equals), word.substr(equals + 1), schema);
     }
@@ -94,10 +112,12 @@ int run_call(const CallCommandOptions& o) {
     fmt::print("{}\n", mcp::Json::parse(result->structuredContent).dump(isatty(1) ? 2 : -1));
   } else {
     for (auto& block : result->content) {
+      // An error is no result: it must not end up in a variable or a pipe.
+      FILE* to = result->isError ? stderr : stdout;
       if (auto* text = std::get_if<mcp::TextContent>(&block.value))
-        fmt::print("{}\n", text->text);
+        fmt::print(to, "{}{}\n", result->isError ? "gpumcp: " : "", text->text);
       else if (auto* link = std::get_if<mcp::ResourceLink>(&block.value))
-        fmt::print("{}\n", link->uri);
+        fmt::print(to, "{}\n", link->uri);
     }
   }
   if (!result->_meta.is_null()) print_usage(result->_meta);
@@ -119,7 +139,8 @@ Command call_command() {
         app.add_option("TOOL", options->tool, "the tool's name")->required();
         app.add_option("ARGUMENTS", options->words,
                        "KEY=VALUE…; behind --, the command of the server to call");
-        app.add_option("--json", options->json, "all arguments as one JSON object");
+        app.add_option("--json", options->json,
+                       "all arguments as one JSON object; - reads stdin, @FILE a file");
         app.add_option("--interface", options->target.sandbox.interfaces,
                        "interface to serve, as for gpumcp serve");
         app.add_option("--timeout", options->timeout_s, "seconds to wait")->capture_default_str();

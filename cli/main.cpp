@@ -17,7 +17,12 @@ void set_up_logging() {
   logger->set_pattern("%H:%M:%S.%e %^%l%$ %v");
   spdlog::set_default_logger(logger);
   const char* level = std::getenv("GPUMCP_LOG");
-  spdlog::set_level(level && *level ? spdlog::level::from_str(level) : spdlog::level::warn);
+  const auto wanted = level && *level ? spdlog::level::from_str(level) : spdlog::level::warn;
+  // An unknown name reads as "off", which nobody who sets the variable by mistake wants.
+  const bool unknown = wanted == spdlog::level::off && std::string_view(level) != "off";
+  spdlog::set_level(unknown ? spdlog::level::warn : wanted);
+  if (unknown)
+    spdlog::warn("GPUMCP_LOG={}: expected trace, debug, info, warning, error or off", level);
 }
 
 }  // namespace
@@ -41,13 +46,20 @@ int main(int argc, char** argv) {
                                    [](const char* word) { return std::string_view(word) == "--"; });
   const std::vector<std::string> behind(dashes == argv + argc ? dashes : dashes + 1, argv + argc);
   std::function<int()> run;
+  std::vector<std::string_view> names;
   for (const Command& command :
        {serve_command(), call_command(), tools_command(), status_command(), stop_command(),
         config_command(), manifest_command(), worker_command(), version_command()}) {
+    names.push_back(command.name);
     CLI::App* sub = app.add_subcommand(command.name, command.summary);
     sub->footer(fmt::format("Examples:\n{}", command.examples));
     auto body = command.declare(*sub, behind);
     sub->callback([&run, body] { run = body; });
+  }
+  if (argc > 1 && argv[1][0] != '-' &&
+      std::find(names.begin(), names.end(), std::string_view(argv[1])) == names.end()) {
+    fmt::print(stderr, "gpumcp: unknown subcommand \"{}\"; gpumcp --help lists them\n", argv[1]);
+    return kUsage;
   }
   try {
     app.parse(static_cast<int>(dashes - argv), argv);

@@ -62,6 +62,9 @@ sandbox::SandboxConfig SandboxOptions::config(
     const std::string model_name = model.substr(0, equals);
     if (model_name.empty())
       throw std::invalid_argument(fmt::format("--model {}: a name is missing before '='", model));
+    if (equals != model.npos && equals + 1 == model.size())
+      throw std::invalid_argument(
+          fmt::format("--model {}: the folder is empty; expected NAME or NAME=FOLDER", model));
     if (config.default_model.empty()) config.default_model = model_name;
     config.models[model_name] =
         equals == model.npos ? ""

@@ -39,7 +39,7 @@ Command stop_command() {
           }
           if (stopped + left == 0)
             fmt::print("no worker runs{}\n", key->empty() ? "" : " for sandbox " + *key);
-          return left ? kFailed : kOk;
+          return left || (stopped == 0 && !key->empty()) ? kFailed : kOk;
         };
       }};
 }

@@ -86,12 +86,16 @@ Target::Target(const TargetOptions& options) {
     serving_ = std::thread([this] { front_->server->serve(*server_end_); });
   }
   auto client = mcp::Client::connect(std::move(transport), client_options);
-  if (!client)
+  if (!client) {
+    end();
     throw std::runtime_error(fmt::format("cannot reach the server: {}", client.error().message));
+  }
   client_ = std::move(*client);
 }
 
-Target::~Target() {
+Target::~Target() { end(); }
+
+void Target::end() {
   client_.reset();  // closes the child's stdin
   if (serving_.joinable()) {
     server_end_->close();

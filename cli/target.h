@@ -27,6 +27,8 @@ class Target {
   mcp::Client& client() { return *client_; }
 
  private:
+  void end();
+
   std::unique_ptr<FrontServer> front_;
   std::unique_ptr<mcp::Transport> server_end_;
   std::thread serving_;

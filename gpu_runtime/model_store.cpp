@@ -144,19 +144,25 @@ ModelPath::ModelPath(const std::string& folder_or_name) {
 
 const fs::path& ModelPath::require() const {
   if (!found()) {
-    const std::string remedy =
-        is_model_name(name) ? fmt::format("Get it with: gpumcp pull {}", name) : "Check the path.";
+    const std::string remedy = is_model_name(name)
+                                   ? fmt::format(
+                                         "Get it with: gpumcp pull {} (or hf download {}), or say "
+                                         "where it lies: --model {}=FOLDER",
+                                         name, name, name)
+                                   : "Check the path.";
     throw Error(ErrorCode::not_found,
                 fmt::format("the model {} is not on this machine. Looked at: {}. {}", name,
                             fmt::join(searched, ", "), remedy));
   }
   if (!has_config(folder)) {
-    throw Error(
-        ErrorCode::not_found,
-        fmt::format("the model {} is half downloaded: config.json is missing in {}. {}", name,
-                    folder.string(),
-                    is_model_name(name) ? fmt::format("Get it again with: gpumcp pull {}", name)
-                                        : "Is it a model folder?"));
+    throw Error(ErrorCode::not_found,
+                fmt::format("the model {} is half downloaded: config.json is missing in {}. {}",
+                            name, folder.string(),
+                            is_model_name(name)
+                                ? fmt::format("Get it again with: gpumcp pull {} (or hf download "
+                                              "{}), or check the folder of --model {}=FOLDER",
+                                              name, name, name)
+                                : "Is it a model folder?"));
   }
   return folder;
 }

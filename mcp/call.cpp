@@ -95,6 +95,8 @@ void Call::finish_error(const Error& error) {
   if (!claim()) return;
   Error out = error;
   if (static_cast<int>(out.code) > 0) out.code = ErrorCode::internal_error;
+  if (!spec_.modern && spec_.method == "resources/read" && out.code == ErrorCode::invalid_params)
+    out.code = ErrorCode::resource_not_found_legacy;
   send(make_error(spec_.id, out), out.code);
 }
 
@@ -162,11 +164,11 @@ void Call::respond_result(std::string_view result) {
       return send(make_result(spec_.id, to_text(*decoded, spec_.version)), std::nullopt);
   }
   std::string legacy = "{";
-  if (result.starts_with(kComplete)) {
+  if (spec_.method == "tools/call" && result.starts_with(kComplete)) {
     legacy += result.substr(kComplete.size());
   } else {
     (void)scan_json(result, [&](std::string_view key, std::string_view value) {
-      if (key == "resultType") return;
+      if (key == "resultType" || key == "ttlMs" || key == "cacheScope") return;
       if (legacy.size() > 1) legacy += ',';
       append_string(legacy, key);
       (legacy += ':') += value;

@@ -50,6 +50,9 @@ Result<std::unique_ptr<Client>> Client::connect(std::unique_ptr<Transport> trans
                                                 ClientOptions options) {
   std::unique_ptr<Client> client(new Client(std::move(transport), std::move(options)));
   if (auto ok = client->negotiate(); !ok) return tl::unexpected(std::move(ok.error()));
+  std::scoped_lock lock(client->mutex_);
+  if (client->closed_) return fail(ErrorCode::closed, "the server closed the connection");
+  client->connected_ = true;
   return client;
 }
 
@@ -79,6 +82,8 @@ Result<void> Client::negotiate() {
     return tl::unexpected(
         found.error());  // no connection, or an HTTP refusal: that says nothing about the era
   }
+  if (options_.era == Era::modern && !found && found.error().code == ErrorCode::timeout)
+    return tl::unexpected(found.error());
   if (options_.era == Era::modern)
     return fail(ErrorCode::unsupported_protocol_version,
                 fmt::format("the server does not speak {}{}", kModernVersion,
@@ -184,10 +189,15 @@ Result<std::string> Client::request(std::string_view method, std::string_view pa
   return std::move(*waiter->result);
 }
 
-void Client::cancel(const RequestId& id, std::string_view reason) {
+void Client::cancel(const RequestId& given, std::string_view reason) {
+  const RequestId id = given;               // the caller's may live in the handlers that go here
+  std::shared_ptr<AsyncHandlers> handlers;  // they go at the end, without the lock
   {
     std::scoped_lock lock(mutex_);
-    if (!pending_.erase(id)) return;
+    auto it = pending_.find(id);
+    if (it == pending_.end()) return;
+    handlers = std::move(it->second);
+    pending_.erase(it);
   }
   (void)transport_->write(make_notification(
       "notifications/cancelled",
@@ -235,17 +245,18 @@ Result<std::vector<ResourceContents>> Client::read_resource(const std::string& u
 }
 
 void Client::read_loop() {
+  bool announce = false;
   while (true) {
     auto text = transport_->read();
-    if (!text && text.error().code == ErrorCode::invalid_request) continue;  // too long, skipped
-    if (!text || !*text) break;
+    if (!text || !*text) break;  // also after a line too long: whose answer it was cannot be known
     if (auto message = parse_message(std::move(**text))) on_message(*message);
   }
   {
     std::scoped_lock lock(mutex_);
     closed_ = true;
+    announce = connected_;
   }
-  if (options_.on_closed) options_.on_closed();
+  if (announce && options_.on_closed) options_.on_closed();
   fail_all({ErrorCode::closed, "the server closed the connection"});
 }
 
@@ -253,6 +264,7 @@ void Client::on_message(const Message& message) {
   using Kind = Message::Kind;
   std::shared_ptr<AsyncHandlers> handlers;
   if (message.kind() == Kind::result || message.kind() == Kind::error) {
+    if (message.id().empty()) return transport_->close();  // some call of ours was not understood
     {
       std::scoped_lock lock(mutex_);
       auto it = pending_.find(message.id());

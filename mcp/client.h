@@ -28,7 +28,7 @@ struct ClientOptions {
   std::chrono::milliseconds connect_timeout = std::chrono::seconds(30);
   // Called for notifications that belong to no call in flight. Params as JSON text.
   std::function<void(const std::string& method, std::string_view params)> on_notification = {};
-  // Called once when the connection ends, before calls in flight get their error.
+  // Called once when a connection that connect() gave ends, before calls in flight get their error.
   std::function<void()> on_closed = {};
 };
 
@@ -95,7 +95,7 @@ class Client {
   mutable std::mutex mutex_;  // guards what follows
   std::map<RequestId, std::shared_ptr<AsyncHandlers>> pending_;
   int64_t next_id_ = 1;
-  bool closed_ = false;
+  bool closed_ = false, connected_ = false;
   std::thread reader_;
 };
 

@@ -38,7 +38,11 @@ class Batch : public std::enable_shared_from_this<Batch> {
   void close_one(const std::string& answer) {
     std::unique_lock lock(mutex_);
     if (!answer.empty()) (answers_ += answers_.empty() ? "[" : ",") += answer;
-    if (--open_ || answers_.empty()) return;
+    if (--open_) return;
+    if (answers_.empty()) {
+      lock.unlock();
+      return exchange_->dropped();  // every call was cancelled: nothing will come
+    }
     answers_ += ']';
     std::string all = std::move(answers_);
     lock.unlock();

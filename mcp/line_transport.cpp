@@ -21,6 +21,9 @@ namespace {
 
 // What may wait for a peer that does not read, before writers wait too.
 constexpr size_t kMaxPendingBytes = 32u << 20;
+// A peer that takes nothing for so long while something is to be written is cut off: whoever writes
+// waits for it, and other peers' answers may wait behind.
+constexpr int kStallMs = 5000;
 
 class LineTransport final : public Transport {
  public:
@@ -68,12 +71,14 @@ class LineTransport final : public Transport {
           return too_long();
         }
         if (line.ends_with('\r')) line.pop_back();
-        if (line.find_first_not_of(" \t") == line.npos) continue;
         if (line.size() > options_.max_message_bytes) return too_long();
+        if (line.find_first_not_of(" \t") == line.npos) continue;
         return line;
       }
       searched_ = buffer_.size();
-      if (skipping_ || buffer_.size() - start_ > options_.max_message_bytes) {
+      // One byte more than the limit may still be a line's '\r': the verdict must not hang on how
+      // the bytes were cut.
+      if (skipping_ || buffer_.size() - start_ > options_.max_message_bytes + 1) {
         skipping_ = true;
         buffer_.clear();
         start_ = searched_ = 0;
@@ -198,7 +203,8 @@ class LineTransport final : public Transport {
         bytes.remove_prefix(static_cast<size_t>(n));
       } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
         pollfd fds[2] = {{write_fd_, POLLOUT, 0}, {wake_fd_, POLLIN, 0}};
-        if (poll(fds, 2, -1) < 0 && errno != EINTR) return false;
+        const int ready = poll(fds, 2, kStallMs);
+        if (ready == 0 || (ready < 0 && errno != EINTR)) return false;
         if (fds[1].revents) return false;
       } else if (errno != EINTR) {
         return false;

@@ -20,6 +20,8 @@ enum class ErrorCode : int {
   header_mismatch = -32020,
   missing_client_capability = -32021,
   unsupported_protocol_version = -32022,
+  // Ours, between a worker and its fronts: the worker is leaving, the call was not begun.
+  not_begun = -31001,
   // Local, never on the wire: the transport or the peer failed.
   closed = 1,
   timeout = 2,

@@ -314,6 +314,12 @@ std::optional<std::chrono::steady_clock::time_point> Server::oldest_abandoned() 
   return oldest;
 }
 
+size_t Server::abandoned_before(std::chrono::steady_clock::time_point when) const {
+  std::scoped_lock lock(impl_->abandoned_mutex);
+  return static_cast<size_t>(std::count_if(impl_->abandoned.begin(), impl_->abandoned.end(),
+                                           [&](const auto& one) { return one.second <= when; }));
+}
+
 std::chrono::steady_clock::time_point Server::last_activity() const { return impl_->last_activity; }
 size_t Server::calls_in_flight() const { return impl_->calls; }
 size_t Server::connections() const { return impl_->connections; }

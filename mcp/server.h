@@ -98,12 +98,14 @@ class Server final : public Registry {
                   std::function<Result<std::string>(std::string_view params)> method);
   // Sends a notification to every peer on a stream.
   void notify_all(std::string_view method, std::string_view params);
-  // From now on new calls are dropped unanswered: the server is about to leave, and peers that were
-  // told so ask elsewhere. Calls that run go on.
+  // From now on new calls are answered with ErrorCode::not_begun: the server is about to leave, and
+  // peers ask elsewhere. Calls that run go on.
   void drain();
 
   // Since when the oldest call runs that was cancelled but does not return; nullopt: there is none.
   std::optional<std::chrono::steady_clock::time_point> oldest_abandoned() const;
+  // How many such calls were cancelled at or before `when`.
+  size_t abandoned_before(std::chrono::steady_clock::time_point when) const;
   std::chrono::steady_clock::time_point last_activity() const;  // when a call last began or ended
   // How many tool calls are running or queued, and how many peers are connected.
   size_t calls_in_flight() const;

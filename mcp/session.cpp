@@ -111,7 +111,8 @@ Result<void> Session::settle_era(Request& r, const HttpClaims* http) {
   const auto capabilities = r.meta.find(kMetaClientCapabilities);
   const bool claims_modern =
       version != r.meta.end() || capabilities != r.meta.end() ||
-      (http && http->protocol_version && is_modern_version(*http->protocol_version));
+      (r.message.method() != "initialize" && http && http->protocol_version &&
+       is_modern_version(*http->protocol_version) && is_supported_version(*http->protocol_version));
   if (!claims_modern) {
     std::scoped_lock lock(mutex_);
     if (r.message.method() == "initialize") return {};
@@ -259,8 +260,11 @@ std::shared_ptr<Call> Session::start_call(Request& r, std::string name) {
   if (auto token = spec.info._meta.find("progressToken"); token != spec.info._meta.end())
     spec.progress_token = to_text(*token);
   auto call = std::make_shared<Call>(shared_from_this(), std::move(spec));
-  if (server_->draining)
-    return nullptr;  // after it was counted, so that whoever drains sees it or it is dropped
+  // Looked at after the call was counted: whoever drains sees it, or it sees the draining.
+  if (server_->draining) {
+    fail_request(r, {ErrorCode::not_begun, "the server is leaving; the call was not begun"});
+    return nullptr;
+  }
   std::unique_lock lock(mutex_);
   if (!calls_.emplace(r.message.id(), call).second) {
     lock.unlock();

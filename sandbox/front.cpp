@@ -16,6 +16,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using mcp::ErrorCode;
 
+// What may wait for a worker to start.
+constexpr size_t kMaxWaiting = 1024, kMaxWaitingBytes = 64u << 20;
 constexpr int kMaxSends = 4;  // a call goes to this many leaving workers, not more
 constexpr auto kPatience =
     std::chrono::milliseconds(2500);  // a shorter pause is waited for, a longer one told
@@ -59,7 +61,8 @@ struct Front::Link {
   std::shared_ptr<WorkerProcess> process;
   int pid = 0;
   Clock::time_point since = Clock::now();
-  std::atomic<bool> leaving = false, aborted = false, closed = false;
+  std::atomic<bool> leaving = false, closed = false;
+  std::atomic<size_t> running = 0;  // calls that a leaving worker had begun
 };
 
 Front::Front(FrontOptions options) : options_(std::move(options)), launcher_(options_.config) {
@@ -110,6 +113,13 @@ void Front::submit(std::shared_ptr<Forward> forward) {
         lock.unlock();
         return forward->request->respond_tool_error(text);
       }
+      size_t bytes = forward->request->arguments().size();
+      for (auto& waiting : waiting_) bytes += waiting->request->arguments().size();
+      if (waiting_.size() >= kMaxWaiting || bytes > kMaxWaitingBytes) {
+        lock.unlock();
+        return forward->request->respond_tool_error(
+            "busy: the worker is starting and too many calls wait for it; retry in a few seconds");
+      }
       waiting_.push_back(std::move(forward));
       wake_.notify_all();
       return;
@@ -148,9 +158,14 @@ void Front::send(const std::shared_ptr<Link>& link, std::shared_ptr<Forward> for
       }
       return forward->request->respond_result(*result);
     }
-    if (static_cast<int>(result.error().code) < 0)
+    const bool refused = result.error().code == ErrorCode::not_begun;
+    if (!refused && static_cast<int>(result.error().code) < 0)
       return forward->request->respond_error(result.error());
-    const bool unbegun = link->leaving && !link->aborted;
+    if (refused) {
+      std::scoped_lock lock(mutex_);
+      link->leaving = true;
+    }
+    const bool unbegun = refused || (link->leaving && link->running == 0);
     if (unbegun && forward->sends < kMaxSends) return submit(forward);
     forward->request->respond_tool_error(death_note(link, forward->request->name()));
   };
@@ -169,8 +184,8 @@ void Front::send(const std::shared_ptr<Link>& link, std::shared_ptr<Forward> for
 
 std::string Front::death_note(const std::shared_ptr<Link>& link, const std::string& tool) const {
   std::string how = link->process ? link->process->ending(std::chrono::milliseconds(500)) : "";
-  auto folder = RuntimeFolder::open(launcher_.key());
-  const std::string log = folder ? folder->log_tail() : "";
+  const RuntimeFolder folder = RuntimeFolder::at(launcher_.key());
+  const std::string log = folder.log_tail();
   if (const size_t at = log.rfind("fatal: the worker "); at != log.npos) {
     const std::string line = log.substr(at + 18, log.find('\n', at) - at - 18);
     if (how.empty())
@@ -184,13 +199,13 @@ std::string Front::death_note(const std::shared_ptr<Link>& link, const std::stri
       "{} failed: its worker (pid {}) {}. Calls that ran there are lost; nothing else is. Call "
       "again: a new worker "
       "starts by itself.{}",
-      tool, link->pid, how, folder ? fmt::format(" Log: {}", folder->log().string()) : "");
+      tool, link->pid, how, log.empty() ? "" : fmt::format(" Log: {}", folder.log().string()));
 }
 
 void Front::on_closed(const std::shared_ptr<Link>& link) {
   link->closed = true;
   std::scoped_lock lock(mutex_);
-  if (!link->leaving || link->aborted) {
+  if (!link->leaving || link->running > 0) {
     // A worker that dies again and again right after its start is started less and less often.
     failures_ = Clock::now() - link->since < std::chrono::seconds(10) ? failures_ + 1 : 1;
     last_failure_ = fmt::format("The worker (pid {}) died.", link->pid);
@@ -256,17 +271,21 @@ void Front::connect_loop() {
 void Front::connect(std::unique_lock<std::mutex>& lock) {
   lock.unlock();
   auto link = std::make_shared<Link>();
-  mcp::ClientOptions client_options;
+  mcp::ClientOptions client_options{.connect_timeout = std::chrono::seconds(10)};
   client_options.on_closed = [this, weak = std::weak_ptr(link)] {
     if (auto alive = weak.lock()) on_closed(alive);
   };
   client_options.on_notification = [this, weak = std::weak_ptr(link)](const std::string& method,
-                                                                      std::string_view) {
+                                                                      std::string_view params) {
     auto alive = weak.lock();
-    if (!alive) return;
-    if (method == kAbortedNotification) alive->aborted = true;
-    if (method != kLeavingNotification) return;
+    if (!alive || method != kLeavingNotification) return;
+    auto json = mcp::parse_json(params);
     std::scoped_lock guard(mutex_);
+    // Unreadable counts as running: then nothing is sent twice.
+    alive->running = json && json->is_object() && json->contains("running") &&
+                             (*json)["running"].is_number_unsigned()
+                         ? (*json)["running"].get<size_t>()
+                         : 1;
     alive->leaving = true;
     wake_.notify_all();
   };
@@ -276,6 +295,10 @@ void Front::connect(std::unique_lock<std::mutex>& lock) {
     link->client = std::move(attached->client);
     link->process = std::move(attached->process);
     link->pid = attached->pid;
+    const auto& idle_s = options_.config.idle_s;
+    link->client->request_async(
+        kAttachMethod, fmt::format(R"("idle_s":{})", idle_s ? fmt::to_string(*idle_s) : "null"),
+        {.on_result = [](auto) {}});
     link_ = std::move(link);
     return;
   }

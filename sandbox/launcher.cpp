@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
@@ -110,8 +111,13 @@ mcp::Result<Attached> Launcher::attach(mcp::ClientOptions client_options) {
   auto lock = folder->lock();
   if (!lock) return tl::unexpected(std::move(lock.error()));
   if (auto connection = folder->read_connection()) {
-    if (auto client = connect_worker(*connection, client_options))
-      return Attached{std::move(*client), nullptr, connection->pid};
+    auto client = connect_worker(*connection, client_options);
+    if (client) return Attached{std::move(*client), nullptr, connection->pid};
+    // Slow is not dead: a second worker beside it would hold the models twice.
+    if (client.error().code == ErrorCode::timeout && kill(connection->pid, 0) == 0)
+      return fail(ErrorCode::timeout,
+                  fmt::format("the worker (pid {}) does not answer: {}; `kill {}` ends it",
+                              connection->pid, client.error().message, connection->pid));
     folder->remove(false);  // its worker died
   }
   auto process = start(*folder);

@@ -11,6 +11,7 @@
 #include <fstream>
 
 #include "sandbox/plugin_loader.h"
+#include "sandbox/runtime_folder.h"
 #include "sandbox/sandbox_config.h"
 
 extern char** environ;
@@ -90,7 +91,8 @@ fs::path program_path() {
 fs::path cache_folder() {
   if (const char* cache = std::getenv("GPUMCP_CACHE"); cache && *cache) return fs::absolute(cache);
   const char* home = std::getenv("HOME");
-  return fs::path(home && *home ? home : "/tmp") / ".cache/gpumcp";
+  if (!home || !*home) return RuntimeFolder::base() / "cache";  // private, unlike a name in /tmp
+  return fs::path(home) / ".cache/gpumcp";
 }
 
 mcp::Json Manifest::to_json() const {

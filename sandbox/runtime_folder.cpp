@@ -56,6 +56,9 @@ mcp::Result<RuntimeFolder> RuntimeFolder::open(const std::string& key) {
 
 std::vector<RuntimeFolder> RuntimeFolder::list() {
   std::vector<RuntimeFolder> folders;
+  struct stat info{};
+  if (lstat(base().c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != geteuid())
+    return folders;  // nothing there, or not ours to follow
   std::error_code ignored;
   for (auto& entry : fs::directory_iterator(base(), ignored)) {
     if (entry.is_directory(ignored)) folders.push_back(RuntimeFolder(entry.path()));

@@ -27,6 +27,8 @@ class RuntimeFolder {
   // Makes the folder if needed. Error io_error names the path, the cause and XDG_RUNTIME_DIR as the
   // way out.
   static mcp::Result<RuntimeFolder> open(const std::string& key);
+  // The same without making anything.
+  static RuntimeFolder at(const std::string& key) { return RuntimeFolder(base() / key); }
   static std::filesystem::path base();
   // The folders of all sandboxes of this user.
   static std::vector<RuntimeFolder> list();

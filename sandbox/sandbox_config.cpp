@@ -40,7 +40,10 @@ SandboxConfig SandboxConfig::from_json(const mcp::Json& json) try {
 }
 
 std::string SandboxConfig::key() const {
-  std::string all = mcp::to_text(to_json());
+  mcp::Json identity = to_json();
+  identity.erase("idle_s");  // how long a worker stays is no part of what it is
+  identity.erase("cancel_grace_s");
+  std::string all = mcp::to_text(identity);
   for (auto& path : interfaces) {
     struct stat info{};
     if (stat(path.c_str(), &info) == 0)

@@ -22,8 +22,8 @@ struct SandboxConfig {
   std::optional<double> idle_s = 60;              // the worker leaves after this; nullopt: never
   double cancel_grace_s = 5;  // a call that ignores its cancellation so long ends the worker
 
-  // 12 hexadecimal digits: from everything above, the libraries' sizes and times, and the variables
-  // of the environment that models and devices depend on.
+  // 12 hexadecimal digits: from everything above but the two times, the libraries' sizes and times,
+  // and the variables of the environment that models and devices depend on.
   std::string key() const;
   // For the worker's command line, and back. from_json throws std::invalid_argument.
   mcp::Json to_json() const;

@@ -6,9 +6,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <condition_variable>
 #include <csignal>
 #include <cstring>
+#include <limits>
 #include <thread>
 
 #include "mcp/exit_watch.h"
@@ -21,6 +23,8 @@ namespace gpumcp::sandbox {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+constexpr size_t kFrontRoom = 1u << 20;  // fronts add their _meta to a message of full length
+constexpr double kForever = std::numeric_limits<double>::infinity();
 
 // Fatal signals leave a line in the log, so that a front can say what happened; then the default
 // action.
@@ -75,8 +79,10 @@ class Worker {
  public:
   explicit Worker(const WorkerOptions& options)
       : config_(options.config),
-        server_(
-            {.name = "gpumcp", .version = GPUMCP_VERSION, .on_change = [this] { pulse_.beat(); }}),
+        server_({.name = "gpumcp",
+                 .version = GPUMCP_VERSION,
+                 .max_message_bytes = mcp::kMaxMessageBytes + kFrontRoom,
+                 .on_change = [this] { pulse_.beat(); }}),
         host_(server_, plugin_options(config_)) {}
 
   mcp::Result<void> load() {
@@ -95,6 +101,18 @@ class Worker {
     });
     server_.add_method("gpumcp/stop", [this](std::string_view) -> mcp::Result<std::string> {
       stop_asked_ = true;
+      pulse_.beat();
+      return std::string("{}");
+    });
+    server_.add_method(kAttachMethod, [this](std::string_view params) -> mcp::Result<std::string> {
+      auto json = mcp::parse_json(params);
+      if (!json || !json->contains("idle_s"))
+        return mcp::fail(mcp::ErrorCode::invalid_params, "params.idle_s: seconds or null");
+      const mcp::Json& wanted = (*json)["idle_s"];
+      const double idle_s = wanted.is_number() ? wanted.get<double>() : kForever;
+      // One thread a connection may be here.
+      for (double now = idle_s_; idle_s > now && !idle_s_.compare_exchange_weak(now, idle_s);) {
+      }
       pulse_.beat();
       return std::string("{}");
     });
@@ -133,13 +151,17 @@ class Worker {
 
  private:
   bool idle() const {
-    return config_.idle_s && server_.calls_in_flight() == 0 && Clock::now() >= idle_deadline();
+    return idle_limit_s() && server_.calls_in_flight() == 0 && Clock::now() >= idle_deadline();
+  }
+  std::optional<double> idle_limit_s() const {
+    const double limit = idle_s_;
+    return std::isfinite(limit) ? std::optional(limit) : std::nullopt;
   }
   Clock::time_point idle_deadline() const {
     // The front that started this worker has a call for it: that one is waited for, however short
     // the idle time.
     const bool fresh = server_.last_activity() == born_;
-    const double idle_s = fresh ? std::max(*config_.idle_s, 10.0) : *config_.idle_s;
+    const double idle_s = fresh ? std::max(idle_s_.load(), 10.0) : idle_s_.load();
     return server_.last_activity() +
            std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(idle_s));
   }
@@ -147,41 +169,51 @@ class Worker {
     return std::chrono::duration_cast<Clock::duration>(
         std::chrono::duration<double>(config_.cancel_grace_s));
   }
-  bool stuck() const {
-    const auto since = server_.oldest_abandoned();
-    return since && Clock::now() >= *since + grace();
-  }
+  bool stuck() const { return stuck_calls() > 0; }
   std::optional<Clock::time_point> next_deadline() const {
     std::optional<Clock::time_point> next;
-    if (config_.idle_s && server_.calls_in_flight() == 0) next = idle_deadline();
+    if (idle_limit_s() && server_.calls_in_flight() == 0) next = idle_deadline();
     if (auto since = server_.oldest_abandoned())
       next = next ? std::min(*next, *since + grace()) : *since + grace();
     return next;
   }
 
   // Takes the worker off the map and tells its fronts. Without `force` it gives up if a call came
-  // meanwhile.
+  // meanwhile. The folder is locked only for taking down, so that a new worker can start while
+  // calls of this one end.
   bool leave(const RuntimeFolder& folder, const char* why, bool force) {
-    auto lock = folder.lock();
-    if (!force && server_.calls_in_flight() > 0) return false;
-    server_.drain();
-    folder.remove(false);
-    server_.notify_all(kLeavingNotification, fmt::format(R"({{"reason":"{}"}})", why));
-    // Calls that were begun may end; one that will not is left behind.
-    while (server_.calls_in_flight() > 0 && !killed_) {
+    {
+      auto lock = folder.lock();
+      if (!force && server_.calls_in_flight() > 0) return false;
+      server_.drain();
+      if (is_ours(folder)) folder.remove(false);
+    }
+    const size_t running = server_.calls_in_flight();
+    server_.notify_all(kLeavingNotification,
+                       fmt::format(R"({{"reason":"{}","running":{}}})", why, running));
+    // Calls that were begun may end; those that will not are left behind.
+    while (server_.calls_in_flight() > stuck_calls() && !killed_) {
       const auto since = server_.oldest_abandoned();
-      const bool only_stuck = stuck() && server_.calls_in_flight() == 1;
-      if (only_stuck) break;
       pulse_.wait_until(since ? std::optional(Clock::now() + std::chrono::milliseconds(100))
                               : std::nullopt);
     }
-    if (server_.calls_in_flight() > (stuck() ? 1u : 0u))
-      server_.notify_all(kAbortedNotification, "{}");
-    host_.shutdown();
+    try {
+      host_.shutdown();
+    } catch (const std::exception& e) {
+      spdlog::error("at the end: {}", e.what());  // a full disk, say: what was to be kept is lost
+    }
     spdlog::info("leaving: {}", why);
-    folder.remove(true);
+    auto lock = folder.lock();
+    if (!folder.read_connection()) folder.remove(true);  // else another worker lives there by now
     return true;
   }
+
+  static bool is_ours(const RuntimeFolder& folder) {
+    auto connection = folder.read_connection();
+    return connection && connection->pid == getpid();
+  }
+
+  size_t stuck_calls() const { return server_.abandoned_before(Clock::now() - grace()); }
 
   mcp::Json status() {
     using Seconds = std::chrono::duration<double>;
@@ -190,7 +222,7 @@ class Worker {
                      {"uptime_s", Seconds(Clock::now() - started_).count()},
                      {"calls_in_flight", server_.calls_in_flight()},
                      {"connections", server_.connections()},
-                     {"idle_s", config_.idle_s ? mcp::Json(*config_.idle_s) : mcp::Json("never")},
+                     {"idle_s", idle_limit_s() ? mcp::Json(*idle_limit_s()) : mcp::Json("never")},
                      {"idle_for_s", Seconds(Clock::now() - server_.last_activity()).count()}};
     mcp::Json interfaces = mcp::Json::array();
     for (auto& path : config_.interfaces) interfaces.push_back(path.stem().string());
@@ -203,10 +235,27 @@ class Worker {
   const Clock::time_point started_ = Clock::now();
   Pulse pulse_;
   std::atomic<bool> stop_asked_ = false, killed_ = false;
+  std::atomic<double> idle_s_ = config_.idle_s.value_or(kForever);
   mcp::Server server_;
   PluginHost host_;
   const Clock::time_point born_ = server_.last_activity();
 };
+
+// Artifacts of sandboxes that nobody started again (another build, other options): no file lives
+// longer than a day, and an empty folder goes.
+void sweep_artifacts(const std::filesystem::path& root) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  const auto old = fs::file_time_type::clock::now() - std::chrono::hours(24);
+  for (auto& sandbox : fs::directory_iterator(root, ignored)) {
+    if (!sandbox.is_directory(ignored) || sandbox.is_symlink(ignored)) continue;
+    for (auto& file : fs::directory_iterator(sandbox.path(), ignored)) {
+      if (file.is_regular_file(ignored) && file.last_write_time(ignored) < old)
+        fs::remove(file.path(), ignored);
+    }
+    fs::remove(sandbox.path(), ignored);  // fails while something is in it
+  }
+}
 
 void report(int ready_fd, std::string_view text) {
   if (ready_fd < 0) return;
@@ -241,6 +290,7 @@ int run_worker(const WorkerOptions& options) {
       std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   if (auto ok = folder->write_connection(connection); !ok) return fail(ok.error());
   report(options.ready_fd, "ready\n");
+  sweep_artifacts(cache_folder() / "artifacts");
   spdlog::info("worker {} serves {}", getpid(), connection.address);
   const int code = worker->serve_socket(*folder, *listener);
   fflush(nullptr);

@@ -17,11 +17,13 @@
 namespace gpumcp::sandbox {
 
 inline constexpr int kWorkerReplaced = 3;
-// Sent to fronts before a worker leaves: calls that it has not answered were not begun.
+// Sent to fronts before a worker leaves: {"reason", "running"}. With running 0, what it has not
+// answered was not begun; else that may have been begun, and calls that are not are answered so
+// (ErrorCode::not_begun).
 inline constexpr const char* kLeavingNotification = "notifications/gpumcp/leaving";
-// Sent after that if the worker must go while calls run: those were begun, and must not be sent
-// again.
-inline constexpr const char* kAbortedNotification = "notifications/gpumcp/aborted";
+// A front says {"idle_s": S or null} once it is connected; the worker stays for the longest that it
+// was told.
+inline constexpr const char* kAttachMethod = "gpumcp/attach";
 
 struct WorkerOptions {
   SandboxConfig config;

@@ -282,3 +282,26 @@ TEST_CASE("serve_listener serves several peers at once and ends with stop()") {
   close(*fd);
   delete both;
 }
+
+TEST_CASE("whether a line is too long does not hang on how its bytes were cut") {
+  const std::string full(40, 'x');
+  for (const std::string& line :
+       {full, full + "\r", full + "x", full + "\r\r", std::string(41, ' ')}) {
+    std::vector<std::string> seen;
+    for (size_t piece : {size_t{1}, line.size() - 1, line.size() + 1}) {
+      const Ends ends = socket_ends();
+      auto transport =
+          make_line_transport(ends.near_read, ends.near_write, {.max_message_bytes = 40});
+      std::string got;
+      std::thread reader([&] { got = text(transport->read()); });
+      const std::string bytes = line + "\n";
+      for (size_t i = 0; i < bytes.size(); i += piece) put(ends.far_write, bytes.substr(i, piece));
+      reader.join();
+      seen.push_back(got);
+      ::close(ends.far_write);
+    }
+    CAPTURE(line);
+    CHECK(seen == std::vector<std::string>(3, seen[0]));
+    CHECK((seen[0] == full) == (line == full || line == full + "\r"));
+  }
+}

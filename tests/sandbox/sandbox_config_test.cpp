@@ -44,7 +44,8 @@ TEST_CASE("whatever changes what a worker is changes its key") {
   CHECK(differs([](auto& c) { c.device = "cpu"; }));
   CHECK(differs([](auto& c) { c.models["org/model"] = "/elsewhere"; }));
   CHECK(differs([](auto& c) { c.interfaces.pop_back(); }));
-  CHECK(differs([](auto& c) { c.idle_s.reset(); }));
+  CHECK_FALSE(differs([](auto& c) { c.idle_s.reset(); }));  // a preference, not an identity
+  CHECK_FALSE(differs([](auto& c) { c.cancel_grace_s = 1; }));
   CHECK(differs([](auto& c) { c.threads = 1; }));
   setenv("CUDA_VISIBLE_DEVICES", "7", 1);
   CHECK(sample().key() != key);
