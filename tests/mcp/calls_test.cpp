@@ -457,7 +457,7 @@ TEST_CASE("a forwarder that throws costs one answer") {
   CHECK(peer.ask(call("1", "far"))["id"] == 1);
 }
 
-TEST_CASE("notify_all reaches every peer, and drain drops new calls") {
+TEST_CASE("notify_all reaches every peer, and drain refuses new calls as not begun") {
   Server server;
   server.expose("echo", "d", [] { return 1; });
   Peer a(server), b(server);
@@ -467,6 +467,6 @@ TEST_CASE("notify_all reaches every peer, and drain drops new calls") {
   CHECK(a.next()["params"]["k"] == 1);
   CHECK(b.next()["method"] == "notifications/x");
   server.drain();
-  a.send(call("2", "echo"));
+  CHECK(a.ask(call("2", "echo"))["error"]["code"] == static_cast<int>(ErrorCode::not_begun));
   CHECK(a.ask(request("3", "ping"))["id"] == 3);
 }
