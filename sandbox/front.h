@@ -1,6 +1,6 @@
 // Front: makes a Server's forwarded tools run in the sandbox's worker. Starts or attaches at the
-// first call, on a thread of its own (the server's reading thread never waits), multiplexes all
-// calls over one connection, and hands results on byte by byte.
+// first call, on a thread of its own (the server's reading thread waits for no start), multiplexes
+// all calls over one connection, and hands results on byte by byte.
 //
 //   idle ──call──▶ connecting (calls wait) ──▶ connected ──worker leaves──▶ idle (its unbegun calls
 //   go again)

@@ -88,18 +88,6 @@ mcp::Result<std::unique_ptr<mcp::Client>> connect_worker(const ConnectionFile& c
                               std::move(options));
 }
 
-std::optional<Attached> Launcher::find(mcp::ClientOptions client_options) {
-  for (auto& folder : RuntimeFolder::list()) {
-    if (folder.key() != key_) continue;
-    auto connection = folder.read_connection();
-    if (!connection) return std::nullopt;
-    auto client = connect_worker(*connection, std::move(client_options));
-    if (!client) return std::nullopt;
-    return Attached{std::move(*client), nullptr, connection->pid};
-  }
-  return std::nullopt;
-}
-
 mcp::Result<Attached> Launcher::attach(mcp::ClientOptions client_options) {
   auto folder = RuntimeFolder::open(key_);
   if (!folder) return tl::unexpected(std::move(folder.error()));

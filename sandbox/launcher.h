@@ -42,8 +42,6 @@ class Launcher {
   explicit Launcher(SandboxConfig config) : config_(std::move(config)), key_(config_.key()) {}
   // Start or attach. `client_options` carries the callbacks of the connection to be made.
   mcp::Result<Attached> attach(mcp::ClientOptions client_options);
-  // Attach to the worker that lives, if one does.
-  std::optional<Attached> find(mcp::ClientOptions client_options);
 
   const SandboxConfig& config() const { return config_; }
   const std::string& key() const { return key_; }
