@@ -1,8 +1,9 @@
+// What servers list: tools, resources, templates, prompts and the parties' own names.
 #include "mcp/protocol.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include "mcp/json_members.h"
 
 namespace gpumcp::mcp {
 namespace {
@@ -10,45 +11,62 @@ namespace {
 constexpr std::array<std::string_view, 8> kLogLevels = {"debug", "info",     "notice", "warning",
                                                         "error", "critical", "alert",  "emergency"};
 
-template <class... Ts>
-struct Overloaded : Ts... {
-  using Ts::operator()...;
-};
-
-void put(Json& json, const char* key, const std::string& value) {
-  if (!value.empty()) json[key] = value;
+void put_icons(Json& json, const std::vector<Icon>& icons, std::string_view version) {
+  if (icons.empty() || version < "2025-11-25") return;
+  Json list = Json::array();
+  for (const Icon& icon : icons) {
+    Json one = {{"src", icon.src}};
+    put(one, "mimeType", icon.mimeType);
+    if (!icon.sizes.empty()) one["sizes"] = icon.sizes;
+    put(one, "theme", icon.theme);
+    list.push_back(std::move(one));
+  }
+  json["icons"] = std::move(list);
 }
 
-void append_member(std::string& out, std::string_view key, std::string_view value) {
-  ((out += ",\"") += key) += "\":";
-  append_string(out, value);
-}
-
-void append_text_block(std::string& out, std::string_view text) {
-  out += R"({"type":"text","text":)";
-  append_string(out, text);
-}
-
-void append_annotations(std::string& out, const Annotations& annotations) {
-  Json json = Json::object();
-  if (!annotations.audience.empty()) json["audience"] = annotations.audience;
-  if (annotations.priority) json["priority"] = *annotations.priority;
-  put(json, "lastModified", annotations.lastModified);
-  (out += R"(,"annotations":)") += to_text(json);
-}
-
-std::string text_of(const Json& json, const char* key) {
-  auto it = json.find(key);
-  return it != json.end() && it->is_string() ? it->get<std::string>() : std::string();
-}
-
-Result<ResourceContents> contents_from_json(const Json& json) {
-  if (!json.is_object() || !json.contains("uri"))
-    return fail(ErrorCode::invalid_params, "resource contents need a uri");
-  ResourceContents out{text_of(json, "uri"), text_of(json, "mimeType"), text_of(json, "text")};
-  if (auto blob = json.find("blob"); blob != json.end() && blob->is_string())
-    out.blob = blob->get<std::string>();
+std::vector<Icon> icons_from_json(const Json& json) {
+  std::vector<Icon> out;
+  const Json* icons = member(json, "icons");
+  if (!icons || !icons->is_array()) return out;
+  for (const Json& one : *icons) {
+    Icon icon{text_of(one, "src"), text_of(one, "mimeType"), {}, text_of(one, "theme")};
+    if (const Json* sizes = member(one, "sizes"); sizes && sizes->is_array()) {
+      for (const Json& size : *sizes)
+        if (size.is_string()) icon.sizes.push_back(size.get<std::string>());
+    }
+    if (!icon.src.empty()) out.push_back(std::move(icon));
+  }
   return out;
+}
+
+void put_meta(Json& json, const Json& meta, std::string_view version) {
+  if (version >= "2025-06-18" && !meta.is_null()) json["_meta"] = meta;
+}
+Json meta_from_json(const Json& json) {
+  const Json* meta = member(json, "_meta");
+  return meta ? *meta : Json(nullptr);
+}
+
+// What resources and templates have in common; the URI is theirs.
+template <class R>
+void put_resource(Json& json, const R& resource, std::string_view version) {
+  json["name"] = resource.name;
+  if (version >= "2025-06-18") put(json, "title", resource.title);
+  put(json, "description", resource.description);
+  put(json, "mimeType", resource.mimeType);
+  if (resource.annotations) json["annotations"] = to_json(*resource.annotations);
+  put_icons(json, resource.icons, version);
+  put_meta(json, resource._meta, version);
+}
+template <class R>
+void read_resource(R& out, const Json& json) {
+  out.name = text_of(json, "name");
+  out.title = text_of(json, "title");
+  out.description = text_of(json, "description");
+  out.mimeType = text_of(json, "mimeType");
+  out.annotations = annotations_from_json(member(json, "annotations"));
+  out.icons = icons_from_json(json);
+  out._meta = meta_from_json(json);
 }
 
 }  // namespace
@@ -65,10 +83,20 @@ std::optional<LogLevel> find_log_level(std::string_view name) {
   return static_cast<LogLevel>(it - kLogLevels.begin());
 }
 
-Json to_json(const Implementation& implementation) {
+Json to_json(const Implementation& implementation, std::string_view version) {
   Json json = {{"name", implementation.name}, {"version", implementation.version}};
-  put(json, "title", implementation.title);
+  if (version >= "2025-06-18") put(json, "title", implementation.title);
+  if (version >= "2025-11-25") {
+    put(json, "description", implementation.description);
+    put(json, "websiteUrl", implementation.websiteUrl);
+  }
+  put_icons(json, implementation.icons, version);
   return json;
+}
+
+Implementation implementation_from_json(const Json& json) {
+  return {text_of(json, "name"),        text_of(json, "version"),    text_of(json, "title"),
+          text_of(json, "description"), text_of(json, "websiteUrl"), icons_from_json(json)};
 }
 
 Json to_json(const Tool& tool, std::string_view version) {
@@ -76,7 +104,10 @@ Json to_json(const Tool& tool, std::string_view version) {
   if (version >= "2025-06-18") put(json, "title", tool.title);
   put(json, "description", tool.description);
   json["inputSchema"] = tool.inputSchema;
-  if (version >= "2025-06-18" && !tool.outputSchema.is_null())
+  // Up to 2025-11-25 the root must be an object; without the schema the text block still has it
+  // all.
+  if (version >= "2025-06-18" && !tool.outputSchema.is_null() &&
+      (is_modern_version(version) || text_of(tool.outputSchema, "type") == "object"))
     json["outputSchema"] = tool.outputSchema;
   if (version >= "2025-03-26" && tool.annotations) {
     const ToolAnnotations& a = *tool.annotations;
@@ -88,223 +119,121 @@ Json to_json(const Tool& tool, std::string_view version) {
     if (a.openWorldHint) hints["openWorldHint"] = *a.openWorldHint;
     json["annotations"] = std::move(hints);
   }
-  if (version >= "2025-06-18" && !tool._meta.is_null()) json["_meta"] = tool._meta;
+  put_icons(json, tool.icons, version);
+  put_meta(json, tool._meta, version);
   return json;
 }
 
+Result<Tool> tool_from_json(const Json& json) {
+  if (text_of(json, "name").empty())
+    return fail(ErrorCode::invalid_params, "a tool needs a \"name\"");
+  Tool tool{.name = text_of(json, "name"),
+            .title = text_of(json, "title"),
+            .description = text_of(json, "description")};
+  if (const Json* schema = member(json, "inputSchema"); schema && schema->is_object())
+    tool.inputSchema = *schema;
+  if (const Json* schema = member(json, "outputSchema")) tool.outputSchema = *schema;
+  if (const Json* hints = member(json, "annotations"); hints && hints->is_object()) {
+    auto hint = [&](const char* key) -> std::optional<bool> {
+      const Json* h = member(*hints, key);
+      return h && h->is_boolean() ? std::optional(h->get<bool>()) : std::nullopt;
+    };
+    tool.annotations =
+        ToolAnnotations{text_of(*hints, "title"), hint("readOnlyHint"), hint("destructiveHint"),
+                        hint("idempotentHint"), hint("openWorldHint")};
+  }
+  tool.icons = icons_from_json(json);
+  tool._meta = meta_from_json(json);
+  return tool;
+}
+
 Json to_json(const Resource& resource, std::string_view version) {
-  Json json = {{"uri", resource.uri}, {"name", resource.name}};
-  if (version >= "2025-06-18") put(json, "title", resource.title);
-  put(json, "description", resource.description);
-  put(json, "mimeType", resource.mimeType);
+  Json json = {{"uri", resource.uri}};
+  put_resource(json, resource, version);
   if (resource.size) json["size"] = *resource.size;
   return json;
 }
 
+Result<Resource> resource_from_json(const Json& json) {
+  Resource out{.uri = text_of(json, "uri"), .name = {}};
+  if (out.uri.empty()) return fail(ErrorCode::invalid_params, "a resource needs a \"uri\"");
+  read_resource(out, json);
+  if (const Json* size = member(json, "size"); size && size->is_number_integer())
+    out.size = size->get<int64_t>();
+  return out;
+}
+
 Json to_json(const ResourceTemplate& resource, std::string_view version) {
-  Json json = {{"uriTemplate", resource.uriTemplate}, {"name", resource.name}};
-  if (version >= "2025-06-18") put(json, "title", resource.title);
-  put(json, "description", resource.description);
-  put(json, "mimeType", resource.mimeType);
+  Json json = {{"uriTemplate", resource.uriTemplate}};
+  put_resource(json, resource, version);
   return json;
 }
 
-void append_json(std::string& out, const ResourceContents& contents) {
-  out += R"({"uri":)";
-  append_string(out, contents.uri);
-  if (!contents.mimeType.empty()) append_member(out, "mimeType", contents.mimeType);
-  if (contents.blob)
-    append_member(out, "blob", *contents.blob);
-  else
-    append_member(out, "text", contents.text);
-  out += '}';
-}
-
-void append_json(std::string& out, const ContentBlock& block, std::string_view version) {
-  std::visit(Overloaded{
-                 [&](const TextContent& c) { append_text_block(out, c.text); },
-                 [&](const ImageContent& c) {
-                   out += R"({"type":"image")";
-                   append_member(out, "data", c.data);
-                   append_member(out, "mimeType", c.mimeType);
-                 },
-                 [&](const AudioContent& c) {
-                   if (version < "2025-03-26")
-                     return append_text_block(
-                         out, fmt::format("[audio, {}: this client cannot take it]", c.mimeType));
-                   out += R"({"type":"audio")";
-                   append_member(out, "data", c.data);
-                   append_member(out, "mimeType", c.mimeType);
-                 },
-                 [&](const ResourceLink& c) {
-                   if (version < "2025-06-18")
-                     return append_text_block(
-                         out, fmt::format("{}: {} ({})", c.name, c.uri, c.mimeType));
-                   out += R"({"type":"resource_link")";
-                   append_member(out, "uri", c.uri);
-                   append_member(out, "name", c.name);
-                   if (!c.title.empty()) append_member(out, "title", c.title);
-                   if (!c.description.empty()) append_member(out, "description", c.description);
-                   if (!c.mimeType.empty()) append_member(out, "mimeType", c.mimeType);
-                   if (c.size) {
-                     out += R"(,"size":)";
-                     append_number(out, *c.size);
-                   }
-                 },
-                 [&](const EmbeddedResource& c) {
-                   out += R"({"type":"resource","resource":)";
-                   append_json(out, c.resource);
-                 },
-             },
-             block.value);
-  if (block.annotations) append_annotations(out, *block.annotations);
-  out += '}';
-}
-
-std::string to_text(const CallToolResult& result, std::string_view version) {
-  std::string out;
-  out.reserve(256 + 2 * result.structuredContent.size());
-  out += R"({"content":[)";
-  for (size_t i = 0; i < result.content.size(); ++i) {
-    if (i) out += ',';
-    append_json(out, result.content[i], version);
-  }
-  out += ']';
-  if (!result.structuredContent.empty() && version >= "2025-06-18")
-    (out += R"(,"structuredContent":)") += result.structuredContent;
-  if (result.isError) out += R"(,"isError":true)";
-  if (!result._meta.is_null()) (out += R"(,"_meta":)") += to_text(result._meta);
-  out += '}';
+Result<ResourceTemplate> resource_template_from_json(const Json& json) {
+  ResourceTemplate out{.uriTemplate = text_of(json, "uriTemplate"), .name = {}};
+  if (out.uriTemplate.empty())
+    return fail(ErrorCode::invalid_params, "a resource template needs a \"uriTemplate\"");
+  read_resource(out, json);
   return out;
 }
 
-Result<Tool> tool_from_json(const Json& json) {
-  if (!json.is_object() || !json.contains("name") || !json["name"].is_string())
-    return fail(ErrorCode::invalid_params, "a tool needs a name");
-  Tool tool{.name = json["name"].get<std::string>(),
-            .title = text_of(json, "title"),
-            .description = text_of(json, "description")};
-  if (auto it = json.find("inputSchema"); it != json.end() && it->is_object())
-    tool.inputSchema = *it;
-  if (auto it = json.find("outputSchema"); it != json.end()) tool.outputSchema = *it;
-  if (auto it = json.find("annotations"); it != json.end() && it->is_object()) {
-    ToolAnnotations a{.title = text_of(*it, "title")};
-    auto hint = [&](const char* key) -> std::optional<bool> {
-      auto h = it->find(key);
-      if (h == it->end() || !h->is_boolean()) return std::nullopt;
-      return h->get<bool>();
-    };
-    a.readOnlyHint = hint("readOnlyHint");
-    a.destructiveHint = hint("destructiveHint");
-    a.idempotentHint = hint("idempotentHint");
-    a.openWorldHint = hint("openWorldHint");
-    tool.annotations = std::move(a);
+Json to_json(const Prompt& prompt, std::string_view version) {
+  Json json = {{"name", prompt.name}};
+  if (version >= "2025-06-18") put(json, "title", prompt.title);
+  put(json, "description", prompt.description);
+  Json arguments = Json::array();
+  for (const PromptArgument& argument : prompt.arguments) {
+    Json one = {{"name", argument.name}};
+    if (version >= "2025-06-18") put(one, "title", argument.title);
+    put(one, "description", argument.description);
+    if (argument.required) one["required"] = true;
+    arguments.push_back(std::move(one));
   }
-  if (auto it = json.find("_meta"); it != json.end()) tool._meta = *it;
-  return tool;
+  if (!arguments.empty()) json["arguments"] = std::move(arguments);
+  put_icons(json, prompt.icons, version);
+  put_meta(json, prompt._meta, version);
+  return json;
 }
 
-Result<CallToolResult> call_tool_result_from_text(std::string_view text) {
-  auto json = parse_json(text);
-  if (!json) return tl::unexpected(std::move(json.error()));
-  CallToolResult out;
-  auto content = json->find("content");
-  if (content == json->end() || !content->is_array())
-    return fail(ErrorCode::invalid_params, "a tool's result needs an array \"content\"");
-  for (const Json& block : *content) {
-    const std::string type = text_of(block, "type");
-    if (type == "text") {
-      out.content.push_back({TextContent{text_of(block, "text")}});
-    } else if (type == "image") {
-      out.content.push_back({ImageContent{text_of(block, "data"), text_of(block, "mimeType")}});
-    } else if (type == "audio") {
-      out.content.push_back({AudioContent{text_of(block, "data"), text_of(block, "mimeType")}});
-    } else if (type == "resource_link") {
-      ResourceLink link{text_of(block, "uri"), text_of(block, "name"), text_of(block, "title"),
-                        text_of(block, "description"), text_of(block, "mimeType")};
-      if (auto size = block.find("size"); size != block.end() && size->is_number_integer())
-        link.size = size->get<int64_t>();
-      out.content.push_back({std::move(link)});
-    } else if (type == "resource" && block.contains("resource")) {
-      auto contents = contents_from_json(block["resource"]);
-      if (!contents) return tl::unexpected(std::move(contents.error()));
-      out.content.push_back({EmbeddedResource{std::move(*contents)}});
-    } else {
-      return fail(ErrorCode::invalid_params, fmt::format("unknown content type \"{}\"", type));
+Result<Prompt> prompt_from_json(const Json& json) {
+  Prompt out{text_of(json, "name"), text_of(json, "title"), text_of(json, "description")};
+  if (out.name.empty()) return fail(ErrorCode::invalid_params, "a prompt needs a \"name\"");
+  if (const Json* arguments = member(json, "arguments"); arguments && arguments->is_array()) {
+    for (const Json& one : *arguments) {
+      const Json* required = member(one, "required");
+      out.arguments.push_back({text_of(one, "name"), text_of(one, "description"),
+                               required && *required == true, text_of(one, "title")});
     }
   }
-  if (auto it = json->find("structuredContent"); it != json->end())
-    out.structuredContent = to_text(*it);
-  if (auto it = json->find("isError"); it != json->end() && it->is_boolean())
-    out.isError = it->get<bool>();
-  if (auto it = json->find("_meta"); it != json->end()) out._meta = *it;
+  out.icons = icons_from_json(json);
+  out._meta = meta_from_json(json);
   return out;
 }
 
-Result<std::vector<ResourceContents>> resource_contents_from_text(std::string_view text) {
-  auto json = parse_json(text);
-  if (!json) return tl::unexpected(std::move(json.error()));
-  std::vector<ResourceContents> out;
-  auto contents = json->find("contents");
-  if (contents == json->end() || !contents->is_array())
-    return fail(ErrorCode::invalid_params,
-                "the result of resources/read needs an array \"contents\"");
-  for (const Json& item : *contents) {
-    auto one = contents_from_json(item);
-    if (!one) return tl::unexpected(std::move(one.error()));
-    out.push_back(std::move(*one));
-  }
-  return out;
+Json to_json(const Completion& completion) {
+  constexpr size_t kMaxValues = 100;
+  Json values = Json::array();
+  for (size_t i = 0; i < std::min(completion.values.size(), kMaxValues); ++i)
+    values.push_back(completion.values[i]);
+  Json json = {{"values", std::move(values)}};
+  const bool cut = completion.values.size() > kMaxValues;
+  if (completion.total || cut)
+    json["total"] = completion.total.value_or(static_cast<int64_t>(completion.values.size()));
+  if (completion.hasMore || cut) json["hasMore"] = completion.hasMore.value_or(true);
+  return json;
 }
 
-std::string base64_encode(std::string_view bytes) {
-  static constexpr char kAlphabet[] =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    uint32_t group = 0;
-    for (size_t k = 0; k < 3; ++k)
-      group = group << 8 | (i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0u);
-    for (size_t k = 0; k < 4; ++k)
-      out += i + k > bytes.size() ? '=' : kAlphabet[(group >> (18 - 6 * k)) & 63];
-  }
-  return out;
-}
-
-std::optional<std::string> base64_decode(std::string_view text) {
-  auto value = [](char c) -> int {
-    if (c >= 'A' && c <= 'Z') return c - 'A';
-    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-    if (c >= '0' && c <= '9') return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-  };
-  if (text.size() % 4) return std::nullopt;
-  size_t padding = 0;
-  while (padding < 2 && padding < text.size() && text[text.size() - 1 - padding] == '=') ++padding;
-  const size_t digits = text.size() - padding;
-  std::string out;
-  out.reserve(text.size() / 4 * 3);
-  uint32_t group = 0;
-  for (size_t i = 0; i < digits; ++i) {
-    const int v = value(text[i]);
-    if (v < 0) return std::nullopt;
-    group = group << 6 | static_cast<uint32_t>(v);
-    if (i % 4 == 3) {
-      out += static_cast<char>(group >> 16);
-      out += static_cast<char>(group >> 8);
-      out += static_cast<char>(group);
-      group = 0;
-    }
-  }
-  if (padding == 1) {
-    if (group & 3) return std::nullopt;
-    out += static_cast<char>(group >> 10);
-    out += static_cast<char>(group >> 2);
-  } else if (padding == 2) {
-    if (group & 15) return std::nullopt;
-    out += static_cast<char>(group >> 4);
-  }
+Result<Completion> completion_from_json(const Json& json) {
+  const Json* values = member(json, "values");
+  if (!values || !values->is_array())
+    return fail(ErrorCode::invalid_params, "a completion needs an array \"values\"");
+  Completion out;
+  for (const Json& value : *values)
+    if (value.is_string()) out.values.push_back(value.get<std::string>());
+  if (const Json* total = member(json, "total"); total && total->is_number_integer())
+    out.total = total->get<int64_t>();
+  if (const Json* more = member(json, "hasMore"); more && more->is_boolean())
+    out.hasMore = more->get<bool>();
   return out;
 }
 

@@ -31,8 +31,17 @@ inline constexpr std::string_view kMetaClientInfo = "io.modelcontextprotocol/cli
 inline constexpr std::string_view kMetaServerInfo = "io.modelcontextprotocol/serverInfo";
 inline constexpr std::string_view kMetaLogLevel = "io.modelcontextprotocol/logLevel";
 
+// A picture for hosts to show. src: https or data URI (spec: basic/index, "icons").
+struct Icon {
+  std::string src, mimeType = {};
+  std::vector<std::string> sizes = {};  // "48x48", "any"
+  std::string theme = {};               // "light", "dark" or empty
+};
+
 struct Implementation {
   std::string name, version, title = {};
+  std::string description = {}, websiteUrl = {};
+  std::vector<Icon> icons = {};
 };
 
 struct Annotations {
@@ -64,9 +73,18 @@ struct ResourceLink {
   std::optional<int64_t> size = {};  // bytes
 };
 
+// A kind of block that this library does not know, or that it has no type for (tool_use and
+// tool_result of sampling): the block's object as it came.
+struct OtherContent {
+  Json object;
+};
+
 struct ContentBlock {
-  std::variant<TextContent, ImageContent, AudioContent, ResourceLink, EmbeddedResource> value;
+  std::variant<TextContent, ImageContent, AudioContent, ResourceLink, EmbeddedResource,
+               OtherContent>
+      value;
   std::optional<Annotations> annotations = {};
+  Json _meta = nullptr;
 };
 
 // structuredContent is a JSON text (empty: absent), so that a large one is written once and never
@@ -96,6 +114,7 @@ struct Tool {
   Json inputSchema = Json::object();  // root "type": "object"; kept as written
   Json outputSchema = nullptr;        // null: none
   std::optional<ToolAnnotations> annotations = {};
+  std::vector<Icon> icons = {};
   Json _meta = nullptr;
 };
 
@@ -103,11 +122,48 @@ struct Resource {
   std::string uri, name;
   std::string title = {}, description = {}, mimeType = {};
   std::optional<int64_t> size = {};
+  std::optional<Annotations> annotations = {};
+  std::vector<Icon> icons = {};
+  Json _meta = nullptr;
 };
 
 struct ResourceTemplate {
-  std::string uriTemplate, name;
+  std::string uriTemplate, name;  // RFC 6570
   std::string title = {}, description = {}, mimeType = {};
+  std::optional<Annotations> annotations = {};
+  std::vector<Icon> icons = {};
+  Json _meta = nullptr;
+};
+
+struct PromptArgument {
+  std::string name, description = {};
+  bool required = false;
+  std::string title = {};
+};
+
+struct Prompt {
+  std::string name, title = {}, description = {};
+  std::vector<PromptArgument> arguments = {};
+  std::vector<Icon> icons = {};
+  Json _meta = nullptr;
+};
+
+struct PromptMessage {
+  std::string role;  // "user" or "assistant"
+  ContentBlock content;
+};
+
+struct GetPromptResult {
+  std::string description = {};
+  std::vector<PromptMessage> messages = {};
+  Json _meta = nullptr;
+};
+
+// Proposals for one argument's value (completion/complete). At most 100 values go out.
+struct Completion {
+  std::vector<std::string> values = {};
+  std::optional<int64_t> total = {};
+  std::optional<bool> hasMore = {};
 };
 
 enum class LogLevel { debug, info, notice, warning, error, critical, alert, emergency };
@@ -118,17 +174,29 @@ std::optional<LogLevel> find_log_level(std::string_view name);
 Json to_json(const Tool& tool, std::string_view version = kModernVersion);
 Json to_json(const Resource& resource, std::string_view version = kModernVersion);
 Json to_json(const ResourceTemplate& resource, std::string_view version = kModernVersion);
-Json to_json(const Implementation& implementation);
+Json to_json(const Prompt& prompt, std::string_view version = kModernVersion);
+Json to_json(const Implementation& implementation, std::string_view version = kModernVersion);
+Json to_json(const Completion& completion);
+Json to_json(const Annotations& annotations);
 // Content that `version` does not know becomes text: a link before 2025-06-18, audio before
 // 2025-03-26.
 void append_json(std::string& out, const ContentBlock& block,
                  std::string_view version = kModernVersion);
 void append_json(std::string& out, const ResourceContents& contents);
 std::string to_text(const CallToolResult& result, std::string_view version = kModernVersion);
+std::string to_text(const GetPromptResult& result, std::string_view version = kModernVersion);
 
 // From the wire; unknown members are ignored. Error invalid_params names the member that is wrong.
 Result<Tool> tool_from_json(const Json& json);
+Result<Resource> resource_from_json(const Json& json);
+Result<ResourceTemplate> resource_template_from_json(const Json& json);
+Result<Prompt> prompt_from_json(const Json& json);
+std::optional<Annotations> annotations_from_json(const Json* json);  // nullptr: there are none
+Implementation implementation_from_json(const Json& json);
+Result<ContentBlock> content_block_from_json(const Json& json);
+Result<Completion> completion_from_json(const Json& json);  // of the result's "completion"
 Result<CallToolResult> call_tool_result_from_text(std::string_view text);
+Result<GetPromptResult> get_prompt_result_from_text(std::string_view text);
 Result<std::vector<ResourceContents>> resource_contents_from_text(std::string_view text);
 
 std::string base64_encode(std::string_view bytes);

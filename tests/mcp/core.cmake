@@ -4,6 +4,7 @@ add_executable(mcp_test
   mcp/json_test.cpp
   mcp/message_test.cpp
   mcp/protocol_test.cpp
+  mcp/client_features_test.cpp
   mcp/typed_tool_test.cpp
   mcp/thread_pool_test.cpp
   mcp/line_transport_test.cpp

@@ -1,0 +1,82 @@
+// What a server asks of its client: wire shapes of each version, capabilities, answers checked.
+#include "mcp/client_features.h"
+
+#include <doctest/doctest.h>
+
+namespace gpumcp::mcp {
+namespace {
+
+const Json kSchema =
+    Json::parse(R"({"type":"object","properties":{"name":{"type":"string"}},"required":["name"]})");
+
+ClientCapabilities capabilities(const char* json) { return ClientCapabilities(Json::parse(json)); }
+
+TEST_CASE("elicitation {} means forms only") {
+  CHECK(capabilities(R"({"elicitation":{}})").elicitation_form());
+  CHECK_FALSE(capabilities(R"({"elicitation":{}})").elicitation_url());
+  CHECK_FALSE(capabilities(R"({"elicitation":{"url":{}}})").elicitation_form());
+  CHECK(capabilities(R"({"elicitation":{"url":{}}})").elicitation_url());
+  CHECK_FALSE(capabilities(R"({"elicitation":true})").elicitation_form());
+  CHECK_FALSE(capabilities("{}").roots());
+  CHECK(capabilities(R"({"roots":{"listChanged":true}})").roots());
+}
+
+TEST_CASE("a missing capability is named as a ClientCapabilities object") {
+  const auto none = capabilities("{}");
+  CHECK(missing_capability(ElicitRequest{"?", kSchema}, none).dump() == R"({"elicitation":{}})");
+  CHECK(missing_capability(ElicitRequest{.message = "?", .url = "https://a"},
+                           capabilities(R"({"elicitation":{}})"))
+            .dump() == R"({"elicitation":{"url":{}}})");
+  CHECK(missing_capability(CreateMessageRequest{}, none).dump() == R"({"sampling":{}})");
+  CreateMessageRequest with_tools{.messages = {}, .tools = Json::array()};
+  CHECK(missing_capability(with_tools, capabilities(R"({"sampling":{}})")).dump() ==
+        R"({"sampling":{"tools":{}}})");
+  CHECK(missing_capability(ListRootsRequest{}, none).dump() == R"({"roots":{}})");
+  CHECK(missing_capability(ListRootsRequest{}, capabilities(R"({"roots":{}})")).is_null());
+}
+
+TEST_CASE("a request is written for its version and read back") {
+  const InputRequest form = ElicitRequest{"Who?", kSchema};
+  CHECK(params_to_json(form).at("mode") == "form");
+  CHECK_FALSE(params_to_json(form, "2025-06-18").contains("mode"));
+  const InputRequest url = ElicitRequest{.message = "Go", .url = "https://a", .elicitationId = "7"};
+  CHECK_FALSE(params_to_json(url).contains("elicitationId"));
+  CHECK(params_to_json(url, "2025-11-25").at("elicitationId") == "7");
+  const InputRequest sampling =
+      CreateMessageRequest{.messages = {{"user", {{TextContent{"Capital of France?"}}}}},
+                           .maxTokens = 100,
+                           .temperature = 0.5};
+  for (const InputRequest& request : {form, url, sampling, InputRequest(ListRootsRequest{})}) {
+    auto back = input_request_from_json(method_of(request), params_to_json(request));
+    REQUIRE(back);
+    CHECK(params_to_json(*back) == params_to_json(request));
+  }
+  CHECK(params_to_json(sampling).at("messages")[0].at("content").at("text") ==
+        "Capital of France?");
+}
+
+TEST_CASE("an answer is read, or the error names what is wrong") {
+  const InputRequest form = ElicitRequest{"Who?", kSchema};
+  auto read = [&](const char* json) { return input_response_from_json(form, Json::parse(json)); };
+  auto ann = read(R"({"action":"accept","content":{"name":"Ann"}})");
+  REQUIRE(ann);
+  CHECK(std::get<ElicitResult>(*ann).content.at("name") == "Ann");
+  CHECK(to_json(*ann).dump() == R"({"action":"accept","content":{"name":"Ann"}})");
+  CHECK(read(R"({"action":"decline"})"));
+  for (const char* bad : {R"({})", R"({"action":"yes"})", R"({"action":"accept"})",
+                          R"({"action":"accept","content":[]})",
+                          R"({"action":"accept","content":{"nom":"Ann"}})", R"([])"}) {
+    CAPTURE(bad);
+    CHECK_FALSE(read(bad));
+  }
+  auto said = input_response_from_json(
+      CreateMessageRequest{},
+      Json::parse(
+          R"({"role":"assistant","model":"m","content":[{"type":"text","text":"Pa"},{"type":"text","text":"ris"}]})"));
+  REQUIRE(said);
+  CHECK(std::get<CreateMessageResult>(*said).text() == "Paris");
+  CHECK_FALSE(input_response_from_json(ListRootsRequest{}, Json::parse(R"({"roots":[{}]})")));
+}
+
+}  // namespace
+}  // namespace gpumcp::mcp
