@@ -9,24 +9,19 @@ namespace {
 
 constexpr std::string_view kComplete = R"({"resultType":"complete",)";
 
-Json server_info(const ServerOptions& options) {
-  return to_json(Implementation{options.name, options.version, options.title});
-}
-
 }  // namespace
 
-std::string modern_meta_text(const ServerOptions& options) {
-  return fmt::format(R"("_meta":{{"{}":{}}})", kMetaServerInfo, to_text(server_info(options)));
+std::string server_info_member(const Implementation& server) {
+  return fmt::format(R"("{}":{})", kMetaServerInfo, to_text(to_json(server)));
 }
 
-std::string modern_result(std::string_view result, const ServerOptions& options) {
+std::string modern_result(std::string_view result, const Implementation& server) {
   std::string out(kComplete);
   const std::string_view body = result.substr(1, result.size() - 2);  // without the braces
   out.reserve(result.size() + 200);
   out += body;
   if (!body.empty()) out += ',';
-  out += modern_meta_text(options);
-  out += '}';
+  out += fmt::format(R"("_meta":{{{}}}}})", server_info_member(server));
   return out;
 }
 
@@ -51,7 +46,7 @@ void Call::send(std::string message, std::optional<ErrorCode> code) {
 }
 
 std::string Call::result_text(const CallToolResult& result) {
-  const ServerOptions& options = session_->server_->options;
+  const Implementation server = session_->server_->info();
   CallToolResult out = result;
   {
     std::scoped_lock lock(mutex_);
@@ -61,8 +56,8 @@ std::string Call::result_text(const CallToolResult& result) {
     }
   }
   if (!spec_.modern) return to_text(out, spec_.version);
-  if (out._meta.is_null()) return modern_result(to_text(out), options);
-  out._meta[std::string(kMetaServerInfo)] = server_info(options);
+  if (out._meta.is_null()) return modern_result(to_text(out), server);
+  out._meta[std::string(kMetaServerInfo)] = to_json(server);
   std::string text(kComplete);
   text += std::string_view(to_text(out)).substr(1);
   return text;
@@ -70,11 +65,31 @@ std::string Call::result_text(const CallToolResult& result) {
 
 void Call::finish(const CallToolResult& result) {
   if (answered_) return;
+  if (!wanted_.empty()) return finish_round();  // it caught what should have ended it
   std::string text = result_text(result);  // may throw, and then another answer can still be given
   if (claim()) send(make_result(spec_.id, text), std::nullopt);
 }
 
+void Call::finish_text(std::string result) {
+  if (!wanted_.empty()) return finish_round();
+  if (!claim()) return;
+  // A result with a _meta of its own keeps it; the server's name is no requirement.
+  if (spec_.modern) {
+    bool has_meta = false;
+    (void)scan_json(result, [&](std::string_view key, auto) { has_meta |= key == "_meta"; });
+    result = has_meta ? std::string(kComplete) + result.substr(1)
+                      : modern_result(result, session_->server_->info());
+  }
+  send(make_result(spec_.id, result), std::nullopt);
+}
+
+void Call::fail_handler(const std::string& what, ErrorCode code) {
+  if (spec_.method == "tools/call") return finish(CallToolResult::error(what));
+  finish_error({code, what});
+}
+
 void Call::finish_contents(const std::vector<ResourceContents>& contents) {
+  if (!wanted_.empty()) return finish_round();
   if (!claim()) return;
   std::string out = R"({"contents":[)";
   for (size_t i = 0; i < contents.size(); ++i) {
@@ -84,7 +99,7 @@ void Call::finish_contents(const std::vector<ResourceContents>& contents) {
   out += ']';
   if (spec_.modern) {
     out += R"(,"ttlMs":0,"cacheScope":"private"})";
-    out = modern_result(out, session_->server_->options);
+    out = modern_result(out, session_->server_->info());
   } else {
     out += '}';
   }
@@ -95,6 +110,7 @@ void Call::finish_error(const Error& error) {
   if (!claim()) return;
   Error out = error;
   if (static_cast<int>(out.code) > 0) out.code = ErrorCode::internal_error;
+  // A worker speaks 2026-07-28, where an unknown resource is an invalid parameter.
   if (!spec_.modern && spec_.method == "resources/read" && out.code == ErrorCode::invalid_params)
     out.code = ErrorCode::resource_not_found_legacy;
   send(make_error(spec_.id, out), out.code);
@@ -139,10 +155,11 @@ void Call::notify_progress(const Json& params) {
   spec_.sink->notify(make_notification("notifications/progress", text));
 }
 
-void Call::log(LogLevel level, std::string_view message) {
+void Call::log(LogLevel level, const Json& data, std::string_view logger) {
   if (!spec_.log_level || level < *spec_.log_level) return;
-  std::string params = fmt::format(R"({{"level":"{}","data":)", log_level_name(level));
-  append_string(params, message);
+  std::string params = fmt::format(R"({{"level":"{}")", log_level_name(level));
+  if (!logger.empty()) append_string(params += R"(,"logger":)", logger);
+  (params += R"(,"data":)") += to_text(data);
   params += '}';
   std::scoped_lock lock(mutex_);
   if (!answered_) spec_.sink->notify(make_notification("notifications/message", params));
@@ -178,9 +195,6 @@ void Call::respond_result(std::string_view result) {
   send(make_result(spec_.id, legacy), std::nullopt);
 }
 
-void Call::respond_tool_error(std::string_view text) {
-  if (spec_.method == "tools/call") return finish(CallToolResult::error(std::string(text)));
-  finish_error({ErrorCode::internal_error, std::string(text)});
-}
+void Call::respond_tool_error(std::string_view text) { fail_handler(std::string(text)); }
 
 }  // namespace gpumcp::mcp

@@ -1,10 +1,11 @@
-// Call: one tools/call or resources/read in progress. The Context of its handler, or the
-// ForwardedRequest of a forwarder. Shared by the session's table, by the task on the pool and by
-// whoever forwards; the first answer counts, a cancelled call answers nothing. Thread-safe. Private
-// to mcp.
+// Call: one request whose handler runs: tools/call, resources/read, prompts/get,
+// completion/complete. The Context of its handler, or the ForwardedRequest of a forwarder. Shared
+// by the session's table, by the task on the pool and by whoever forwards; the first answer counts,
+// a cancelled call answers nothing. Thread-safe. Private to mcp.
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <mutex>
 #include <stop_token>
 
@@ -21,31 +22,49 @@ class Call final : public Context, public ForwardedRequest {
     std::string method, version;
     bool modern = false;
     CallInfo info;
-    std::string arguments;       // JSON text
-    std::string progress_token;  // JSON text, empty: none
+    ClientCapabilities capabilities;
+    std::string principal;
+    std::string arguments;                       // JSON text
+    std::string input_responses, request_state;  // JSON texts, of a retry (2026-07-28)
+    std::string progress_token;                  // JSON text, empty: none
     std::optional<LogLevel> log_level;
     std::shared_ptr<ReplySink> sink;
   };
   Call(std::shared_ptr<Session> session, Spec spec);
   ~Call() override;
 
+  // Reads what a retry brought: its state, if it is one of ours, and the answers. Before the
+  // handler.
+  Result<void> open_round();
+
   // Answers; does nothing after the first answer or a cancellation.
   void finish(const CallToolResult& result);
   void finish_contents(const std::vector<ResourceContents>& contents);
+  void finish_text(std::string result);  // of any other method
   void finish_error(const Error& error);
+  void finish_missing(const MissingCapability& missing);
+  void finish_round();  // the handler left in ask(): tells what is wanted (2026-07-28)
+  // What a handler threw: isError for tools, a JSON-RPC error for the others.
+  void fail_handler(const std::string& what, ErrorCode code = ErrorCode::internal_error);
   void cancel();
 
   // Context
   void progress(double progress, std::optional<double> total, std::string_view message) override;
   std::stop_token stop_token() const override { return stop_.get_token(); }
-  void log(LogLevel level, std::string_view message) override;
+  void log(LogLevel level, const Json& data, std::string_view logger) override;
   void set_meta(std::string_view key, Json value) override;
   const CallInfo& call() const override { return spec_.info; }
+  const ClientCapabilities& client_capabilities() const override { return spec_.capabilities; }
+  std::map<std::string, InputResponse> ask(std::map<std::string, InputRequest> requests) override;
+  Json& state() override { return state_; }
+  void release_stream(std::chrono::milliseconds retry) override;
 
   // ForwardedRequest
   const std::string& method() const override { return spec_.method; }
   const std::string& name() const override { return spec_.info.tool; }
   std::string_view arguments() const override { return spec_.arguments; }
+  std::string round() const override;
+  const ClientCapabilities& capabilities() const override { return spec_.capabilities; }
   const Json& meta() const override { return spec_.info._meta; }
   const std::string& protocol_version() const override { return spec_.version; }
   bool wants_progress() const override { return !spec_.progress_token.empty(); }
@@ -59,6 +78,9 @@ class Call final : public Context, public ForwardedRequest {
   bool claim();  // true for the first answer; no notification is on its way any more
   std::string result_text(const CallToolResult& result);
   void notify_progress(const Json& params);
+  std::string seal_context() const;
+  std::map<std::string, InputResponse> ask_now(
+      const std::map<std::string, InputRequest>& requests);  // up to 2025-11-25
 
   const std::shared_ptr<Session> session_;
   const Spec spec_;
@@ -69,11 +91,16 @@ class Call final : public Context, public ForwardedRequest {
   std::mutex mutex_;  // guards what follows, and the order of what is sent
   double last_progress_ = -1;
   Json result_meta_ = nullptr;
+  // The handler's own thread's: what was asked for, what has been answered (by key), its state.
+  std::map<std::string, InputRequest> wanted_;
+  Json answers_ = Json::object(), given_ = Json::object();
+  Json state_ = nullptr;
 };
 
 // Adds resultType and the server's identity to a result's text, as 2026-07-28 wants; an existing
 // _meta keeps its keys.
-std::string modern_result(std::string_view result, const ServerOptions& options);
-std::string modern_meta_text(const ServerOptions& options);
+std::string modern_result(std::string_view result, const Implementation& server);
+// `"io.modelcontextprotocol/serverInfo":{…}`
+std::string server_info_member(const Implementation& server);
 
 }  // namespace gpumcp::mcp

@@ -44,9 +44,7 @@ void append_link(std::string& out, const ResourceLink& c) {
 
 // An object without its closing brace, so that more can follow.
 void append_other(std::string& out, const OtherContent& c) {
-  std::string text = to_text(c.object);
-  text.pop_back();
-  out += text;
+  out += std::string_view(c.json).substr(0, c.json.size() - 1);
 }
 
 Result<ResourceContents> contents_from_json(const Json& json) {
@@ -142,11 +140,20 @@ Result<ContentBlock> content_block_from_json(const Json& json) {
     if (!contents) return tl::unexpected(std::move(contents.error()));
     out.value = EmbeddedResource{std::move(*contents)};
   } else {
-    out.value = OtherContent{json};
+    out.value = OtherContent{to_text(json)};
     return out;
   }
   out.annotations = annotations_from_json(member(json, "annotations"));
   if (const Json* meta = member(json, "_meta")) out._meta = *meta;
+  return out;
+}
+
+CallToolResult CallToolResult::text(std::string text) {
+  return {.content = {{TextContent{std::move(text)}}}};
+}
+CallToolResult CallToolResult::error(std::string text) {
+  CallToolResult out = CallToolResult::text(std::move(text));
+  out.isError = true;
   return out;
 }
 

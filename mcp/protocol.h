@@ -74,9 +74,9 @@ struct ResourceLink {
 };
 
 // A kind of block that this library does not know, or that it has no type for (tool_use and
-// tool_result of sampling): the block's object as it came.
+// tool_result of sampling): the block's object as it came, as JSON text.
 struct OtherContent {
-  Json object;
+  std::string json;
 };
 
 struct ContentBlock {
@@ -95,12 +95,8 @@ struct CallToolResult {
   bool isError = false;
   Json _meta = nullptr;
 
-  static CallToolResult text(std::string text) {
-    return {.content = {{TextContent{std::move(text)}}}};
-  }
-  static CallToolResult error(std::string text) {
-    return {.content = {{TextContent{std::move(text)}}}, .isError = true};
-  }
+  static CallToolResult text(std::string text);
+  static CallToolResult error(std::string text);  // isError
 };
 
 struct ToolAnnotations {

@@ -15,6 +15,7 @@ namespace gpumcp::mcp {
 
 // Answers resources/read. nullopt: no such resource. May throw; that answers an internal error with
 // its text.
+// A template's variables: match_uri_template() of mcp/uri_template.h.
 using ResourceReader = std::function<std::optional<std::vector<ResourceContents>>(
     const std::string& uri, Context& context)>;
 
@@ -25,7 +26,7 @@ class Registry {
   // The raw door: a ready JSON Schema; the handler sees the arguments object as it came.
   virtual void add_tool(Tool tool, ToolHandler handler) = 0;
   virtual void add_resource(Resource resource, ResourceReader reader) = 0;
-  // Serves every URI that starts as the template does before its first '{'.
+  // Serves every URI that the template makes (mcp/uri_template.h).
   virtual void add_resource_template(ResourceTemplate resource, ResourceReader reader) = 0;
 
   // The typed door; see typed_tool.h.

@@ -47,94 +47,6 @@ class StreamSink final : public ReplySink {
   Transport* transport_;
 };
 
-namespace {
-
-bool starts_as_template(std::string_view uri, std::string_view uri_template) {
-  const std::string_view head = uri_template.substr(0, uri_template.find('{'));
-  return uri.size() > head.size() && uri.starts_with(head);
-}
-
-}  // namespace
-
-std::string check_tool(const Tool& tool) {
-  auto bad = [&](std::string why) { return fmt::format("tool \"{}\": {}", tool.name, why); };
-  const bool charset = std::all_of(tool.name.begin(), tool.name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '-';
-  });
-  if (tool.name.empty() || tool.name.size() > 64 || !charset)
-    return bad("hosts take names of 1 to 64 characters of A-Z a-z 0-9 _ - only");
-  if (tool.description.empty()) return bad("a description is needed: agents choose tools by it");
-  if (!tool.inputSchema.is_object() || tool.inputSchema.value("type", "") != "object")
-    return bad("the input schema's root must be {\"type\": \"object\"}");
-  for (const char* keyword : {"anyOf", "oneOf", "allOf"}) {
-    if (tool.inputSchema.contains(keyword))
-      return bad(fmt::format(
-          "\"{}\" at the input schema's root is refused by hosts: move it into a property",
-          keyword));
-  }
-  if (!tool.outputSchema.is_null() && !tool.outputSchema.is_object())
-    return bad("the output schema must be an object");
-  return {};
-}
-
-void Server::Impl::insert_tool(ToolEntry entry) {
-  if (std::string problem = check_tool(entry.tool); !problem.empty())
-    throw std::invalid_argument(problem);
-  if (!tool_index.emplace(entry.tool.name, tools.size()).second)
-    throw std::invalid_argument(fmt::format("tool \"{}\" is added twice", entry.tool.name));
-  tools.push_back(std::move(entry));
-}
-
-const Server::Impl::ToolEntry* Server::Impl::find_tool(std::string_view name) const {
-  auto it = tool_index.find(name);
-  return it == tool_index.end() ? nullptr : &tools[it->second];
-}
-
-const Server::Impl::ResourceEntry* Server::Impl::find_resource(std::string_view uri) const {
-  for (auto& entry : resources) {
-    if (entry.is_template ? starts_as_template(uri, entry.resource.uriTemplate)
-                          : uri == entry.resource.uriTemplate)
-      return &entry;
-  }
-  return nullptr;
-}
-
-Json Server::Impl::capabilities(bool) const {
-  Json out = {{"logging", Json::object()}};
-  if (!tools.empty()) out["tools"] = Json::object();
-  if (!resources.empty()) out["resources"] = Json::object();
-  return out;
-}
-
-std::string Server::Impl::tool_list(const std::string& version) {
-  std::scoped_lock lock(list_mutex);
-  std::string& text = tool_lists[version];
-  if (text.empty()) {
-    Json list = Json::array();
-    for (auto& entry : tools) list.push_back(to_json(entry.tool, version));
-    text = R"({"tools":)" + to_text(list) + "}";
-  }
-  return text;
-}
-
-std::string Server::Impl::resource_list(const std::string& version, bool templates) const {
-  Json list = Json::array();
-  for (auto& entry : resources) {
-    if (entry.is_template != templates) continue;
-    Json one = to_json(entry.resource, version);
-    if (!templates) {
-      Json plain = {{"uri", entry.resource.uriTemplate}};
-      one.erase("uriTemplate");
-      plain.update(one);
-      one = std::move(plain);
-    }
-    list.push_back(std::move(one));
-  }
-  return fmt::format(R"({{"{}":{}}})", templates ? "resourceTemplates" : "resources",
-                     to_text(list));
-}
-
 void Server::Impl::call_began() {
   ++calls;
   last_activity = std::chrono::steady_clock::now();
@@ -164,6 +76,8 @@ void Server::Impl::call_ended(const void* call) {
 
 Server::Impl::Impl(ServerOptions o)
     : options(std::move(o)),
+      sealer(options.state_secret),
+      subscriptions(options.max_subscriptions),
       stop_fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       pool({.max_threads = options.max_running_calls, .max_queued = options.max_queued_calls}) {}
 
@@ -179,32 +93,10 @@ Server::~Server() {
   impl_->gone = true;
 }
 
-void Server::add_tool(Tool tool, ToolHandler handler) {
-  impl_->insert_tool({std::move(tool), std::move(handler)});
-}
-
-void Server::add_resource(Resource resource, ResourceReader reader) {
-  ResourceTemplate entry{resource.uri, resource.name, resource.title, resource.description,
-                         resource.mimeType};
-  impl_->resources.push_back({std::move(entry), false, std::move(reader)});
-}
-
-void Server::add_resource_template(ResourceTemplate resource, ResourceReader reader) {
-  impl_->resources.push_back({std::move(resource), true, std::move(reader)});
-}
-
-void Server::add_forwarded(std::vector<Tool> tools, std::vector<ResourceTemplate> templates,
-                           Forwarder forwarder) {
-  impl_->forwarders.push_back(std::make_unique<Forwarder>(std::move(forwarder)));
-  const Forwarder* shared = impl_->forwarders.back().get();
-  for (Tool& tool : tools) impl_->insert_tool({std::move(tool), nullptr, shared});
-  for (ResourceTemplate& one : templates)
-    impl_->resources.push_back({std::move(one), true, nullptr, shared});
-}
-
 void Server::serve(Transport& transport) {
   auto session = make_session();
   auto sink = std::make_shared<StreamSink>(transport);
+  session->attach(sink);
   {
     std::scoped_lock lock(impl_->transports_mutex);
     impl_->transports.emplace(&transport, sink);
@@ -221,6 +113,7 @@ void Server::serve(Transport& transport) {
     session->receive(std::move(**text), sink);
   }
   if (!impl_->stopped) session->wait_idle(impl_->options.drain);
+  session->attach(nullptr);
   sink->detach();  // first: it frees a call that waits for a peer that does not read
   session->cancel_all();
   std::scoped_lock lock(impl_->transports_mutex);
@@ -282,6 +175,7 @@ void Server::serve_listener(int listen_fd) {
 
 void Server::stop() {
   impl_->stopped = true;
+  impl_->subscriptions.end_all();
   const uint64_t one = 1;
   [[maybe_unused]] auto n = ::write(impl_->stop_fd, &one, sizeof one);
   std::scoped_lock lock(impl_->transports_mutex);
@@ -295,14 +189,7 @@ void Server::add_method(std::string name,
 }
 
 void Server::notify_all(std::string_view method, std::string_view params) {
-  const std::string text = make_notification(method, params);
-  std::vector<std::shared_ptr<StreamSink>>
-      sinks;  // written to without the lock, which stop() needs
-  {
-    std::scoped_lock lock(impl_->transports_mutex);
-    for (auto& [transport, sink] : impl_->transports) sinks.push_back(sink);
-  }
-  for (auto& sink : sinks) sink->notify(text);
+  impl_->subscriptions.broadcast(method, params);
 }
 
 void Server::drain() { impl_->draining = true; }

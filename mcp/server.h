@@ -8,15 +8,18 @@
 //     arg("b")); return server.serve_stdio();
 //   }
 //
-// Tools are added before serving. Everything else is thread-safe. stop() ends all serve calls:
-// calls in flight are cancelled, their handlers are waited for when the server is destroyed.
+// Thread-safe. Features may be added and removed while serving: clients are told (list_changed).
+// stop() ends all serve calls: calls in flight are cancelled, their handlers are waited for when
+// the server is destroyed.
 #pragma once
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "mcp/line_transport.h"
 #include "mcp/registry.h"
@@ -41,9 +44,31 @@ struct ServerOptions {
   // Called, with no lock held, when the last running call ended and when a cancelled call goes on
   // running.
   std::function<void()> on_change = {};
-  // caching hints for lists (2026-07-28 ttlMs)
+  // caching hints for lists (2026-07-28 ttlMs, cacheScope "private" or "public")
   int64_t list_ttl_ms = 300000;
+  std::string list_cache_scope = "private";
+  size_t page_size = 0;  // of lists; 0: everything on one page
+  // For what clients carry between the rounds of a request: processes that serve the same clients
+  // share a secret of 32 bytes or more. Empty: a random one.
+  std::string state_secret = {};
+  std::chrono::seconds state_ttl = std::chrono::minutes(15);
+  // How long a handler waits for a client's answer (up to 2025-11-25).
+  std::chrono::milliseconds ask_timeout = std::chrono::minutes(10);
+  size_t max_subscriptions = 1024;  // open subscriptions/listen of the server; URIs of a session
+  // Display: serverInfo of 2025-11-25 and later.
+  std::string description = {}, website_url = {};
+  std::vector<Icon> icons = {};
 };
+
+// Answers prompts/get. `arguments` holds the declared ones that were given; required ones are
+// there.
+using PromptArguments = std::map<std::string, std::string>;
+using PromptHandler =
+    std::function<GetPromptResult(const PromptArguments& arguments, Context& context)>;
+// Proposes values for an argument that begin as `value` does; `context` holds arguments that the
+// user has settled already.
+using Completer =
+    std::function<Completion(const std::string& value, const PromptArguments& context)>;
 
 // A request handed on undecoded, for servers that forward calls to another (a front to its worker).
 // The forwarder answers it exactly once, from any thread, now or later.
@@ -53,7 +78,10 @@ class ForwardedRequest {
   virtual const std::string& method() const = 0;
   virtual const std::string& name() const = 0;     // the tool's name or the resource's URI
   virtual std::string_view arguments() const = 0;  // JSON text as it came; empty if absent
-  virtual const Json& meta() const = 0;            // params._meta, {} if absent
+  // inputResponses and requestState as members of params (`"inputResponses":{…}`), or empty.
+  virtual std::string round() const = 0;
+  virtual const ClientCapabilities& capabilities() const = 0;
+  virtual const Json& meta() const = 0;  // params._meta, {} if absent
   virtual const std::string& protocol_version() const = 0;
   virtual bool wants_progress() const = 0;
   virtual std::stop_token stop_token() const = 0;
@@ -76,6 +104,19 @@ class Server final : public Registry {
   void add_tool(Tool tool, ToolHandler handler) override;
   void add_resource(Resource resource, ResourceReader reader) override;
   void add_resource_template(ResourceTemplate resource, ResourceReader reader) override;
+  void add_prompt(Prompt prompt, PromptHandler handler);
+  // For an argument of a prompt (by name) or of a resource template (by its uriTemplate).
+  void add_completer(const std::string& prompt_or_template, const std::string& argument,
+                     Completer completer);
+  // False: there is none of that name. Calls that run go on.
+  bool remove_tool(std::string_view name);
+  bool remove_resource(std::string_view uri_or_template);
+  bool remove_prompt(std::string_view name);
+
+  // Tells those who subscribed to it that a resource has new contents.
+  void notify_resource_updated(const std::string& uri);
+  // Tells clients to list again, where adding and removing did not already.
+  void notify_list_changed(std::string_view what);  // "tools", "prompts" or "resources"
   // These tools and templates are listed here and run elsewhere: their calls go to `forwarder`, on
   // the reading thread, so it must not block.
   void add_forwarded(std::vector<Tool> tools, std::vector<ResourceTemplate> templates,

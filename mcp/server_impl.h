@@ -1,6 +1,5 @@
-// What Server and Session share: the registered features, and the pool. Private to mcp.
-// Features are written while one thread registers them, and only read from then on; what changes
-// while serving is guarded.
+// What Server and Session share: the catalog, subscriptions, and the pool. Private to mcp.
+// Thread-safe; what changes while serving is guarded.
 #pragma once
 
 #include <atomic>
@@ -9,8 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "mcp/catalog.h"
 #include "mcp/exit_watch.h"
+#include "mcp/sealer.h"
 #include "mcp/server.h"
+#include "mcp/subscriptions.h"
 #include "mcp/thread_pool.h"
 
 namespace gpumcp::mcp {
@@ -18,35 +20,31 @@ namespace gpumcp::mcp {
 class StreamSink;
 
 struct Server::Impl {
-  struct ToolEntry {
-    Tool tool;
-    ToolHandler handler;  // empty: forwarded
-    const Forwarder* forwarder = nullptr;
-  };
-  struct ResourceEntry {
-    ResourceTemplate resource;  // uriTemplate holds the URI of a plain resource
-    bool is_template = false;
-    ResourceReader reader;  // empty: forwarded
-    const Forwarder* forwarder = nullptr;
-  };
-
   explicit Impl(ServerOptions o);
   ~Impl();
 
-  void insert_tool(ToolEntry entry);
-  const ToolEntry* find_tool(std::string_view name) const;
-  const ResourceEntry* find_resource(std::string_view uri) const;
-  Json capabilities(bool modern) const;
-  // The lists' JSON, written once a version.
-  std::string tool_list(const std::string& version);
-  std::string resource_list(const std::string& version, bool templates) const;
+  // The snapshot that a request begins with; edit() replaces it.
+  std::shared_ptr<const Catalog> catalog() const;
+  void edit(const std::function<void(Catalog& catalog, uint64_t number)>& change);
+  void add_tool(Catalog::ToolEntry entry);
+  void add_resource(Catalog::ResourceEntry entry);
+  // Tells clients, if there may be any.
+  void changed_list(std::string_view what);
+
+  Implementation info() const;
+  Json capabilities(std::string_view version) const;
+  bool advertises(std::string_view method) const;
 
   const ServerOptions options;
-  std::vector<ToolEntry> tools;  // in the order of registration, which is the order of the list
-  std::map<std::string, size_t, std::less<>> tool_index;
-  std::vector<ResourceEntry> resources;
-  std::vector<std::unique_ptr<Forwarder>> forwarders;
+  const Sealer sealer;
+  Subscriptions subscriptions;
 
+ private:
+  mutable std::mutex catalog_mutex_;
+  std::shared_ptr<const Catalog> catalog_ = std::make_shared<Catalog>();
+  uint64_t registrations_ = 0;
+
+ public:
   std::map<std::string, std::function<Result<std::string>(std::string_view)>, std::less<>> methods;
 
   // Bookkeeping of calls; the three of Call's life.
@@ -62,9 +60,6 @@ struct Server::Impl {
   std::atomic<std::chrono::steady_clock::time_point> last_activity =
       std::chrono::steady_clock::now();
   std::atomic<bool> draining = false;
-
-  std::mutex list_mutex;
-  std::map<std::string, std::string> tool_lists;
 
   std::mutex transports_mutex;
   std::map<Transport*, std::shared_ptr<StreamSink>> transports;

@@ -2,10 +2,9 @@
 // and answers through the ReplySink that came with each request. Made by Server; kept alive by the
 // calls in flight.
 //
-//   text ─▶ parse_message ─▶ era (per request) ─▶ method table ─▶ answer at once, or a Call on the
-//   pool
-//                                                                   └▶ sink: notifications, then
-//                                                                   one response
+//   text ─▶ parse_message ─▶ era (session_era.cpp) ─▶ method table ─▶ answer at once,
+//                                                      or a Call on the pool, or a Listen
+//                            sink: notifications, then one response
 //
 // Era (mcp-spec 2026-07-28 basic/versioning): a request whose params._meta names a protocol version
 // is served statelessly; `initialize` starts a legacy session; anything else belongs to that
@@ -20,7 +19,10 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
+#include <stop_token>
 #include <string>
+#include <vector>
 
 #include "mcp/message.h"
 #include "mcp/protocol.h"
@@ -28,9 +30,10 @@
 
 namespace gpumcp::mcp {
 
-// Where one request's messages go: any number of notifications, then exactly one response, unless
-// the request was cancelled: then none. Called from any thread, one call at a time; but dropped()
-// may come while notify() runs.
+// Where one request's messages go: any number of notifications and (up to 2025-11-25) requests to
+// the client, then exactly one response, unless the request was cancelled: then none. Called from
+// any thread, one call at a time; but dropped() may come while notify() runs. Must not wait for a
+// peer that does not read.
 class ReplySink {
  public:
   virtual ~ReplySink() = default;
@@ -42,6 +45,11 @@ class ReplySink {
   virtual void settled(bool modern) { (void)modern; }
   // The request was cancelled: nothing more will come.
   virtual void dropped() {}
+  // The response that follows is that of an `initialize` which opened a session of this version.
+  virtual void opened(const std::string& version) { (void)version; }
+  // The call allows to close its event stream now; the client comes back for the rest after
+  // `retry`.
+  virtual void release(std::chrono::milliseconds retry) { (void)retry; }
 };
 
 // What an HTTP request's headers claim; checked against the body (spec: basic/transports,
@@ -51,6 +59,7 @@ struct HttpClaims {
 };
 
 class Call;
+class Listen;
 
 class Session : public std::enable_shared_from_this<Session> {
  public:
@@ -68,6 +77,18 @@ class Session : public std::enable_shared_from_this<Session> {
   bool wait_idle(std::chrono::milliseconds limit);
   // The version that `initialize` agreed on, if it came.
   std::optional<std::string> legacy_version() const;
+  // Where the session's own messages go, outside any request (list_changed, resources/updated). A
+  // stream has one place for all; over HTTP it is the GET stream. nullptr: nowhere.
+  void attach(std::shared_ptr<ReplySink> unsolicited);
+  // Whose requests these are, as far as the transport knows (the bearer token's digest); empty: not
+  // known. Set before the first receive().
+  void set_principal(std::string principal) { principal_ = std::move(principal); }
+
+  // Notifications of the server's; to legacy sessions that have initialized, unless they subscribe
+  // to none.
+  void tell(std::string_view method, std::string_view params);
+  void tell_updated(const std::string& uri);
+  void send(std::string message);  // unconditionally, where there is a stream
 
  private:
   friend class Call;
@@ -76,23 +97,42 @@ class Session : public std::enable_shared_from_this<Session> {
 
   void receive_request(Message message, std::shared_ptr<ReplySink> sink, const HttpClaims* http);
   void receive_notification(const Message& message);
+  void receive_response(const Message& message);
   Result<void> read_params(Request& request);
   Result<void> settle_era(Request& request, const HttpClaims* http);
 
+  // session_methods.cpp
   void initialize(Request& request);
   void ping(Request& request);
   void set_level(Request& request);
   void discover(Request& request);
   void list_tools(Request& request);
-  void call_tool(Request& request);
   void list_resources(Request& request);
   void list_resource_templates(Request& request);
+  void list_prompts(Request& request);
+  void subscribe(Request& request);
+  void unsubscribe(Request& request);
+  void listen(Request& request);
+  // session_calls.cpp
+  void call_tool(Request& request);
   void read_resource(Request& request);
+  void get_prompt(Request& request);
+  void complete(Request& request);
 
+  void list(Request& request, int kind);
   void respond(Request& request, std::string_view result);
   void respond_cacheable(Request& request, std::string_view result);
   void fail_request(Request& request, const Error& error);
   std::shared_ptr<Call> start_call(Request& request, std::string name);
+  // Runs a handler on the pool, inside the barrier: whatever it throws becomes this call's answer.
+  void run(std::shared_ptr<Call> call, std::function<void(Call&)> handler);
+  // Sends requests to the client and waits for their answers (up to 2025-11-25; session_asks.cpp).
+  struct Question {
+    std::string_view method;
+    std::string params;
+  };
+  std::vector<Result<std::string>> ask(ReplySink& sink, const std::vector<Question>& questions,
+                                       std::stop_token stop);
   // A call's id leaves the table, then its answer is written, then the call has ended.
   void release_id(const RequestId& id);
   void end_call();
@@ -105,9 +145,19 @@ class Session : public std::enable_shared_from_this<Session> {
   std::condition_variable idle_;
   std::map<RequestId, std::shared_ptr<Call>> calls_;
   size_t answering_ = 0;  // calls that have left calls_, whose answer is being written
+  std::map<RequestId, std::shared_ptr<Listen>> listens_;
+  std::shared_ptr<ReplySink> unsolicited_;
+  std::string principal_;
+  // Of `initialize`, up to 2025-11-25.
   std::optional<std::string> legacy_version_;
   Implementation legacy_client_;
+  ClientCapabilities legacy_capabilities_;
   LogLevel legacy_log_level_ = LogLevel::info;
+  std::set<std::string> subscribed_;
+  // Requests to the client that wait for an answer.
+  std::condition_variable_any answered_;
+  std::map<RequestId, std::optional<Result<std::string>>> asks_;
+  int64_t next_ask_ = 1;
 };
 
 }  // namespace gpumcp::mcp

@@ -2,9 +2,13 @@
 // the envelope.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "mcp/call.h"
+#include "mcp/json_members.h"
 #include "mcp/server_impl.h"
 #include "mcp/session_request.h"
+#include "mcp/subscriptions.h"
 
 namespace gpumcp::mcp {
 
@@ -19,15 +23,18 @@ const std::map<std::string, std::pair<Session::Method, int>, std::less<>>& Sessi
       {"resources/list", {&Session::list_resources, kBoth}},
       {"resources/templates/list", {&Session::list_resource_templates, kBoth}},
       {"resources/read", {&Session::read_resource, kBoth}},
+      {"resources/subscribe", {&Session::subscribe, kLegacy}},
+      {"resources/unsubscribe", {&Session::unsubscribe, kLegacy}},
+      {"prompts/list", {&Session::list_prompts, kBoth}},
+      {"prompts/get", {&Session::get_prompt, kBoth}},
+      {"completion/complete", {&Session::complete, kBoth}},
+      {"subscriptions/listen", {&Session::listen, kModern}},
   };
   return kMethods;
 }
 
 void Session::initialize(Request& r) {
-  auto text = [](std::string_view json) {
-    return json.starts_with('"') ? Json::parse(json).get<std::string>() : "";
-  };
-  const std::string requested = text(r.protocol_version);
+  const std::string requested = string_of(r.protocol_version);
   if (requested.empty())
     return fail_request(
         r, {ErrorCode::invalid_params, "params.protocolVersion: a version string is needed",
@@ -36,37 +43,36 @@ void Session::initialize(Request& r) {
   const std::string version = is_supported_version(requested) && !is_modern_version(requested)
                                   ? requested
                                   : std::string(kLatestLegacyVersion);
-  Implementation client;
-  if (r.client_info.starts_with('{')) {
-    const auto info = parse_json(r.client_info);
-    if (!info)
+  Json client = Json::object(), capabilities = Json::object();
+  for (auto [key, text, into] :
+       {std::tuple("clientInfo", r.client_info, &client),
+        std::tuple("capabilities", r.client_capabilities, &capabilities)}) {
+    if (!text.starts_with('{')) continue;
+    auto json = parse_json(text);
+    if (!json)
       return fail_request(
-          r, {ErrorCode::invalid_params, "params.clientInfo: " + info.error().message});
-    if (auto it = info->find("name"); it != info->end() && it->is_string())
-      client.name = it->get<std::string>();
-    if (auto it = info->find("version"); it != info->end() && it->is_string())
-      client.version = it->get<std::string>();
+          r, {ErrorCode::invalid_params, fmt::format("params.{}: {}", key, json.error().message)});
+    *into = std::move(*json);
   }
   {
     std::scoped_lock lock(mutex_);
     legacy_version_ = version;
-    legacy_client_ = std::move(client);
+    legacy_client_ = implementation_from_json(client);
+    legacy_capabilities_ = ClientCapabilities(std::move(capabilities));
   }
   Json result = {{"protocolVersion", version},
-                 {"capabilities", server_->capabilities(false)},
-                 {"serverInfo",
-                  to_json(Implementation{server_->options.name, server_->options.version,
-                                         version >= "2025-06-18" ? server_->options.title : ""})}};
+                 {"capabilities", server_->capabilities(version)},
+                 {"serverInfo", to_json(server_->info(), version)}};
   if (!server_->options.instructions.empty())
     result["instructions"] = server_->options.instructions;
+  r.sink->opened(version);
   respond(r, to_text(result));
 }
 
 void Session::ping(Request& r) { respond(r, "{}"); }
 
 void Session::set_level(Request& r) {
-  std::optional<LogLevel> level;
-  if (r.level.starts_with('"')) level = find_log_level(Json::parse(r.level).get<std::string>());
+  const std::optional<LogLevel> level = find_log_level(string_of(r.level));
   if (!level)
     return fail_request(r, {ErrorCode::invalid_params,
                             "params.level: expected one of debug, info, notice, warning, "
@@ -80,111 +86,107 @@ void Session::set_level(Request& r) {
 
 void Session::discover(Request& r) {
   Json result = {{"supportedVersions", Json::array({kModernVersion})},
-                 {"capabilities", server_->capabilities(true)}};
+                 {"capabilities", server_->capabilities(r.version)}};
   if (!server_->options.instructions.empty())
     result["instructions"] = server_->options.instructions;
   respond_cacheable(r, to_text(result));
 }
 
-namespace {
-// All lists fit one page, so the only cursor that could come is none.
-constexpr const char* kBadCursor =
-    "params.cursor: no such page; leave it out to list from the start";
-}  // namespace
-
-void Session::list_tools(Request& r) {
-  if (!r.cursor.empty()) return fail_request(r, {ErrorCode::invalid_params, kBadCursor});
-  respond_cacheable(r, server_->tool_list(r.version));
-}
-
-void Session::list_resources(Request& r) {
-  if (!r.cursor.empty()) return fail_request(r, {ErrorCode::invalid_params, kBadCursor});
-  respond_cacheable(r, server_->resource_list(r.version, false));
-}
-
-void Session::list_resource_templates(Request& r) {
-  if (!r.cursor.empty()) return fail_request(r, {ErrorCode::invalid_params, kBadCursor});
-  respond_cacheable(r, server_->resource_list(r.version, true));
-}
-
-void Session::call_tool(Request& r) {
-  if (!r.name.starts_with('"'))
-    return fail_request(
-        r, {ErrorCode::invalid_params, "params.name: the tool's name, a string, is needed"});
-  std::string name = Json::parse(r.name).get<std::string>();
-  const Server::Impl::ToolEntry* entry = server_->find_tool(name);
-  if (!entry) {
-    std::string known;
-    for (auto& e : server_->tools) (known += known.empty() ? "" : ", ") += e.tool.name;
-    return fail_request(
-        r, {ErrorCode::invalid_params, fmt::format("unknown tool \"{}\"; tools: {}",
-                                                   name.substr(0, 80), known.substr(0, 400))});
+void Session::list(Request& r, int kind) {
+  std::optional<std::string> cursor;
+  if (!r.cursor.empty() && r.cursor != "null") {
+    if (!r.cursor.starts_with('"'))
+      return fail_request(r, {ErrorCode::invalid_params, "params.cursor: expected a string"});
+    cursor = string_of(r.cursor);
   }
-  if (r.arguments == "null") r.arguments = {};
-  if (!r.arguments.empty() && !r.arguments.starts_with('{'))
-    return fail_request(r, {ErrorCode::invalid_params, "params.arguments: expected an object"});
-  auto call = start_call(r, std::move(name));
-  if (!call) return;
-  if (entry->forwarder) return (*entry->forwarder)(call);
-  const bool taken = server_->pool.submit([call, entry] {
-    // The barrier: whatever a handler throws becomes this call's isError, and the server lives on.
-    std::string what;
-    try {
-      if (call->cancelled()) return;
-      auto arguments = parse_json(call->arguments().empty() ? "{}" : call->arguments());
-      if (!arguments)
-        return call->finish(CallToolResult::error("arguments: " + arguments.error().message));
-      return call->finish(entry->handler(*arguments, *call));
-    } catch (const DecodeError& e) {
-      what = e.what();
-    } catch (const ToolError& e) {
-      what = e.what();
-    } catch (const std::exception& e) {
-      what = fmt::format("{} failed: {}", entry->tool.name, e.what());
-    } catch (...) {
-      what =
-          fmt::format("{} failed: it threw something that is no std::exception", entry->tool.name);
-    }
-    call->finish(CallToolResult::error(std::move(what)));
-  });
-  if (!taken)
-    call->finish(CallToolResult::error(
-        fmt::format("busy: {} calls are running and {} wait; retry in a few seconds",
-                    server_->options.max_running_calls, server_->options.max_queued_calls)));
+  auto page = server_->catalog()->page(static_cast<ListKind>(kind), r.version, cursor,
+                                       server_->options.page_size);
+  if (!page) return fail_request(r, page.error());
+  respond_cacheable(r, *page);
 }
 
-void Session::read_resource(Request& r) {
-  if (!r.uri.starts_with('"'))
+void Session::list_tools(Request& r) { list(r, static_cast<int>(ListKind::tools)); }
+void Session::list_resources(Request& r) { list(r, static_cast<int>(ListKind::resources)); }
+void Session::list_resource_templates(Request& r) {
+  list(r, static_cast<int>(ListKind::templates));
+}
+void Session::list_prompts(Request& r) { list(r, static_cast<int>(ListKind::prompts)); }
+
+void Session::subscribe(Request& r) {
+  const std::string uri = string_of(r.uri);
+  if (uri.empty())
     return fail_request(
         r, {ErrorCode::invalid_params, "params.uri: the resource's URI, a string, is needed"});
-  std::string uri = Json::parse(r.uri).get<std::string>();
-  auto not_found = [modern = r.modern](const std::string& u) {
-    std::string data = R"({"uri":)";
-    append_string(data, u);
-    return Error{modern ? ErrorCode::invalid_params : ErrorCode::resource_not_found_legacy,
-                 fmt::format("resource not found: {}", u.substr(0, 200)), data + "}"};
+  if (!server_->catalog()->find_resource(uri))
+    return fail_request(r, resource_not_found(uri, r.modern));
+  {
+    std::scoped_lock lock(mutex_);
+    if (subscribed_.size() >= server_->options.max_subscriptions && !subscribed_.contains(uri))
+      return fail_request(
+          r, {ErrorCode::invalid_params,
+              fmt::format("this session is subscribed to {} resources already, the limit",
+                          server_->options.max_subscriptions)});
+    subscribed_.insert(uri);
+  }
+  respond(r, "{}");
+}
+
+void Session::unsubscribe(Request& r) {
+  {
+    std::scoped_lock lock(mutex_);
+    subscribed_.erase(string_of(r.uri));
+  }
+  respond(r, "{}");
+}
+
+// Answered when the server leaves; until then the subscription's notifications go out.
+void Session::listen(Request& r) {
+  const Json wanted = r.notifications.starts_with('{') ? Json::parse(r.notifications) : Json();
+  if (!wanted.is_object())
+    return fail_request(r, {ErrorCode::invalid_params,
+                            "params.notifications: an object such as {\"toolsListChanged\": true} "
+                            "is needed"});
+  auto asked = [&](const char* key) {
+    const Json* value = member(wanted, key);
+    return value && value->is_boolean() && value->get<bool>();
   };
-  const Server::Impl::ResourceEntry* entry = server_->find_resource(uri);
-  if (!entry) return fail_request(r, not_found(uri));
-  auto call = start_call(r, std::move(uri));
-  if (!call) return;
-  if (entry->forwarder) return (*entry->forwarder)(call);
-  const bool taken = server_->pool.submit([call, entry, not_found] {
-    try {
-      auto contents = entry->reader(call->name(), *call);
-      if (contents)
-        call->finish_contents(*contents);
-      else
-        call->finish_error(not_found(call->name()));
-    } catch (const std::exception& e) {
-      call->finish_error({ErrorCode::internal_error, e.what()});
-    } catch (...) {
-      call->finish_error({ErrorCode::internal_error, "reading the resource failed"});
+  auto has = [&](ListKind kind) { return server_->catalog()->has(kind); };
+  Listen::Filter filter{.tools = asked("toolsListChanged") && has(ListKind::tools),
+                        .prompts = asked("promptsListChanged") && has(ListKind::prompts),
+                        .resources = asked("resourcesListChanged") && has(ListKind::resources)};
+  if (const Json* uris = member(wanted, "resourceSubscriptions")) {
+    const bool strings =
+        uris->is_array() &&
+        std::all_of(uris->begin(), uris->end(), [](const Json& uri) { return uri.is_string(); });
+    if (!strings || uris->size() > server_->options.max_subscriptions)
+      return fail_request(r, {ErrorCode::invalid_params,
+                              fmt::format("params.notifications.resourceSubscriptions: expected an "
+                                          "array of at most {} URIs",
+                                          server_->options.max_subscriptions)});
+    for (const Json& uri : *uris) {
+      if (server_->catalog()->find_resource(uri.get<std::string>()))
+        filter.uris.insert(uri.get<std::string>());
     }
-  });
-  if (!taken)
-    call->finish_error(
-        {ErrorCode::internal_error, "busy: too many requests are running; retry in a few seconds"});
+  }
+  auto listen = std::make_shared<Listen>(r.message.id(), std::move(filter), r.sink,
+                                         server_info_member(server_->info()));
+  {
+    std::scoped_lock lock(mutex_);
+    if (calls_.contains(r.message.id()) || !listens_.emplace(r.message.id(), listen).second)
+      return fail_request(
+          r, {ErrorCode::invalid_request, fmt::format("id {} belongs to a request that is still "
+                                                      "running",
+                                                      r.message.id().json)});
+  }
+  // The acknowledgement goes out first: what changes before it is not told, what changes after is.
+  listen->start();
+  if (!server_->subscriptions.add(listen)) {
+    {
+      std::scoped_lock lock(mutex_);
+      listens_.erase(r.message.id());
+    }
+    listen->end();
+  }
 }
 
 }  // namespace gpumcp::mcp

@@ -14,6 +14,8 @@ inline std::string quoted_versions() {
   return to_text(versions);
 }
 
+Error resource_not_found(const std::string& uri, bool modern);
+
 // A request on its way to its method.
 struct Session::Request {
   Message message;
@@ -23,8 +25,10 @@ struct Session::Request {
   Json meta = Json::object();
   std::optional<LogLevel> log_level;
   Implementation client;
+  ClientCapabilities capabilities;
   // Members of params, as texts; empty if absent.
-  std::string_view name, arguments, uri, cursor, protocol_version, client_info, level;
+  std::string_view name, arguments, uri, cursor, protocol_version, client_info, client_capabilities,
+      level, input_responses, request_state, ref, argument, context, notifications;
 };
 
 }  // namespace gpumcp::mcp

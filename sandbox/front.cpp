@@ -139,6 +139,7 @@ void Front::send(const std::shared_ptr<Link>& link, std::shared_ptr<Forward> for
   } else {
     params = fmt::format(R"("uri":{})", json_string(request.name()));
   }
+  if (std::string round = request.round(); !round.empty()) params += "," + round;
   mcp::Json meta = forwarded_meta(request.meta());
   // Ours alone to say: a client, perhaps on another machine, must not choose where files are
   // written.

@@ -245,7 +245,7 @@ TEST_CASE_FIXTURE(
   }
   const Json bad = peer.ask(modern("1", "resources/read", R"("uri":"mem://x/bad")"));
   CHECK(code(bad) == -32603);
-  CHECK(bad["error"]["message"] == "disk on fire");
+  CHECK(bad["error"]["message"] == "mem://x/bad failed: disk on fire");
   CHECK(code(peer.ask(modern("1", "resources/read"))) == -32602);
 }
 

@@ -33,11 +33,19 @@ class NoContext final : public Context {
  public:
   void progress(double, std::optional<double>, std::string_view) override {}
   std::stop_token stop_token() const override { return {}; }
-  void log(LogLevel, std::string_view) override {}
+  void log(LogLevel, const Json&, std::string_view) override {}
   void set_meta(std::string_view, Json) override {}
   const CallInfo& call() const override { return info_; }
+  const ClientCapabilities& client_capabilities() const override { return capabilities_; }
+  std::map<std::string, InputResponse> ask(std::map<std::string, InputRequest>) override {
+    throw MissingCapability(Json::object());
+  }
+  Json& state() override { return state_; }
+  void release_stream(std::chrono::milliseconds) override {}
 
  private:
+  ClientCapabilities capabilities_;
+  Json state_;
   CallInfo info_{.tool = "named"};
 };
 
