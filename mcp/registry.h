@@ -45,9 +45,9 @@ class Registry {
   }
 };
 
-// Why hosts would refuse this tool, or empty. Names: 1 to 64 of [A-Za-z0-9_-] (hosts add prefixes,
-// so 24 is wise); the input schema's root is a plain object without anyOf, oneOf, allOf; a
-// description is there.
-std::string check_tool(const Tool& tool);
+// Why this tool cannot be served, or empty. Names: 1 to 64 of [A-Za-z0-9_-] (hosts add prefixes, so
+// 24 is wise); the input schema's root is an object; a description is there. `for_hosts`: also what
+// the specification allows and hosts refuse, anyOf, oneOf and allOf at the schema's root.
+std::string check_tool(const Tool& tool, bool for_hosts = true);
 
 }  // namespace gpumcp::mcp

@@ -55,6 +55,7 @@ struct ServerOptions {
   // How long a handler waits for a client's answer (up to 2025-11-25).
   std::chrono::milliseconds ask_timeout = std::chrono::minutes(10);
   size_t max_subscriptions = 1024;  // open subscriptions/listen of the server; URIs of a session
+  bool for_hosts = true;  // tools that hosts are known to refuse are refused when they are added
   // Display: serverInfo of 2025-11-25 and later.
   std::string description = {}, website_url = {};
   std::vector<Icon> icons = {};

@@ -8,7 +8,7 @@
 
 namespace gpumcp::mcp {
 
-std::string check_tool(const Tool& tool) {
+std::string check_tool(const Tool& tool, bool for_hosts) {
   auto bad = [&](std::string why) { return fmt::format("tool \"{}\": {}", tool.name, why); };
   const bool charset = std::all_of(tool.name.begin(), tool.name.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
@@ -20,7 +20,7 @@ std::string check_tool(const Tool& tool) {
   if (!tool.inputSchema.is_object() || tool.inputSchema.value("type", "") != "object")
     return bad("the input schema's root must be {\"type\": \"object\"}");
   for (const char* keyword : {"anyOf", "oneOf", "allOf"}) {
-    if (tool.inputSchema.contains(keyword))
+    if (for_hosts && tool.inputSchema.contains(keyword))
       return bad(fmt::format(
           "\"{}\" at the input schema's root is refused by hosts: move it into a property",
           keyword));
@@ -44,7 +44,7 @@ void Server::Impl::edit(const std::function<void(Catalog&, uint64_t)>& change) {
 }
 
 void Server::Impl::add_tool(Catalog::ToolEntry entry) {
-  if (std::string problem = check_tool(entry.tool); !problem.empty())
+  if (std::string problem = check_tool(entry.tool, options.for_hosts); !problem.empty())
     throw std::invalid_argument(problem);
   edit([&](Catalog& catalog, uint64_t number) {
     if (catalog.find_tool(entry.tool.name))

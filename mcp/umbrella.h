@@ -9,6 +9,7 @@
 #include "mcp/registry.h"
 #include "mcp/server.h"
 #include "mcp/typed_tool.h"
+#include "mcp/uri_template.h"
 
 namespace gpumcp {
 using mcp::arg;
