@@ -128,23 +128,28 @@ void check_bounds(const Json& schema, const Json& value, const JsonPath& path) {
     throw DecodeError(path, fmt::format("one of {}", to_text(*allowed)), value);
 }
 
+std::string known_keys_hint(std::string_view key, const std::vector<std::string_view>& known) {
+  key = key.substr(0, 64);
+  if (known.empty()) return "; nothing is taken here";
+  const auto nearest = std::min_element(known.begin(), known.end(), [&](auto a, auto b) {
+    return distance(a.substr(0, 64), key) < distance(b.substr(0, 64), key);
+  });
+  if (distance(nearest->substr(0, 64), key) <= 2)
+    return fmt::format("; did you mean \"{}\"?", *nearest);
+  constexpr size_t kShown = 20;
+  return fmt::format(
+      "; known: {}{}",
+      fmt::join(known.begin(),
+                known.begin() + static_cast<std::ptrdiff_t>(std::min(known.size(), kShown)), ", "),
+      known.size() > kShown ? ", …" : "");
+}
+
 void check_known_keys(const Json& object, const std::vector<std::string_view>& known,
                       const JsonPath& path) {
   for (auto& [key, value] : object.items()) {
     if (std::find(known.begin(), known.end(), key) != known.end()) continue;
-    std::string message = "is unknown";
-    const auto nearest = std::min_element(known.begin(), known.end(), [&](auto a, auto b) {
-      return distance(a, std::string_view(key).substr(0, 64)) <
-             distance(b, std::string_view(key).substr(0, 64));
-    });
-    if (nearest != known.end() && distance(*nearest, std::string_view(key).substr(0, 64)) <= 2)
-      message += fmt::format("; did you mean \"{}\"?", *nearest);
-    else if (known.empty())
-      message += "; nothing is taken here";
-    else
-      message += fmt::format("; known: {}", fmt::join(known, ", "));
     const std::string shown = key.substr(0, 64);
-    throw DecodeError(JsonPath{&path, shown}, message);
+    throw DecodeError(JsonPath{&path, shown}, "is unknown" + known_keys_hint(key, known));
   }
 }
 

@@ -38,6 +38,8 @@ class DecodeError : public std::runtime_error {
 std::string describe_value(const Json& value);
 // Checks minimum, maximum, minLength, maxLength, minItems, maxItems and enum of one schema node.
 void check_bounds(const Json& schema, const Json& value, const JsonPath& path);
+// What follows "… is unknown" in a message: the nearest known name, or all of them.
+std::string known_keys_hint(std::string_view key, const std::vector<std::string_view>& known);
 // Refuses members that are not in `known`, with the nearest known name as a hint.
 void check_known_keys(const Json& object, const std::vector<std::string_view>& known,
                       const JsonPath& path);

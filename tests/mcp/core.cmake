@@ -2,6 +2,8 @@
 add_executable(mcp_test
   mcp/main.cpp
   mcp/json_test.cpp
+  mcp/json_schema_test.cpp
+  mcp/schema_parts_test.cpp
   mcp/message_test.cpp
   mcp/protocol_test.cpp
   mcp/client_features_test.cpp
@@ -17,6 +19,14 @@ target_precompile_headers(mcp_test PRIVATE <doctest/doctest.h> <nlohmann/json.hp
 set_source_files_properties(mcp/main.cpp PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
 add_test(NAME mcp COMMAND mcp_test)
 include(fuzz/fuzz.cmake)
+
+# The official tests of JSON Schema 2020-12, which scripts/fetch brings into the cache.
+file(STRINGS ${PROJECT_SOURCE_DIR}/scripts/fetch schema_suite REGEX "^json_schema_suite_package=")
+string(REGEX REPLACE ".*==" "" schema_suite "${schema_suite}")
+add_executable(json_schema_suite mcp/json_schema_suite.cpp)
+target_compile_definitions(json_schema_suite PRIVATE GPUMCP_SCHEMA_SUITE="${schema_suite}")
+target_link_libraries(json_schema_suite PRIVATE gpumcp::mcp gpumcp::build)
+add_test(NAME mcp_json_schema_suite COMMAND json_schema_suite)
 
 # Transcripts of whole conversations; rewrite the server's lines with: mcp_transcripts --update tests/transcripts/*.jsonl
 add_executable(mcp_transcripts mcp/transcripts.cpp)
