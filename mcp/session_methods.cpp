@@ -178,9 +178,11 @@ void Session::listen(Request& r) {
                                                       "running",
                                                       r.message.id().json)});
   }
-  // The acknowledgement goes out first: what changes before it is not told, what changes after is.
+  // Added before it starts: what changes before the acknowledgement is not told, and nothing that
+  // changes after it is missed.
+  const bool added = server_->subscriptions.add(listen);
   listen->start();
-  if (!server_->subscriptions.add(listen)) {
+  if (!added) {
     {
       std::scoped_lock lock(mutex_);
       listens_.erase(r.message.id());

@@ -12,6 +12,8 @@ add_executable(mcp_test
   mcp/line_transport_test.cpp
   mcp/server_test.cpp
   mcp/calls_test.cpp
+  mcp/features_test.cpp
+  mcp/rounds_test.cpp
   mcp/client_test.cpp
 )
 target_link_libraries(mcp_test PRIVATE gpumcp::mcp fmt::fmt doctest::doctest gpumcp::build)
