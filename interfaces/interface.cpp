@@ -104,9 +104,8 @@ struct UsageNote {
 
 Interface::Interface(mcp::PluginHost& host) : PlainInterface(host) { share_runtime(host); }
 
-void Interface::add_tool(mcp::Tool tool, mcp::ToolHandler handler) {
-  PlainInterface::add_tool(std::move(tool), [handler = std::move(handler)](const Json& arguments,
-                                                                           Context& context) {
+mcp::ToolHandler Interface::metered(mcp::ToolHandler handler) {
+  return [handler = std::move(handler)](const Json& arguments, Context& context) {
     gpu_runtime::CallScope scope({.stop = context.stop_token()});
     const UsageNote note{scope, context};
     const c10::InferenceMode inference;  // thread-local, so set where the author's tensor code runs
@@ -117,7 +116,7 @@ void Interface::add_tool(mcp::Tool tool, mcp::ToolHandler handler) {
     } catch (const c10::Error& e) {
       throw std::runtime_error(e.what_without_backtrace());
     }
-  });
+  };
 }
 
 ModelPath Interface::get_model_path(const std::string& name) const {

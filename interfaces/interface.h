@@ -49,9 +49,11 @@ class GPUMCP_RUNTIME_API Interface : public PlainInterface {
   void expose(mcp::Tool tool, F function, Args... args) {
     auto [typed, handler] = mcp::make_typed_tool(std::move(tool), std::move(function),
                                                  std::vector<mcp::Arg>{mcp::Arg(args)...});
-    add_tool(std::move(typed), std::move(handler));
+    host().registry().add_typed_tool(std::move(typed), metered(std::move(handler)));
   }
-  void add_tool(mcp::Tool tool, mcp::ToolHandler handler);
+  void add_tool(mcp::Tool tool, mcp::ToolHandler handler) {
+    PlainInterface::add_tool(std::move(tool), metered(std::move(handler)));
+  }
 
   // Where a model lies: --model NAME=FOLDER, $GPUMCP_MODELS, gpumcp's store, the Hugging Face
   // cache. A model that is nowhere is no error here: the first call that needs it says where it was
@@ -63,6 +65,10 @@ class GPUMCP_RUNTIME_API Interface : public PlainInterface {
   }
   // Tensors and files that results point to instead of carrying them.
   gpu_runtime::ArtifactStore& artifacts() const;
+
+ private:
+  // The handler with the usage record, the stop token and the errors of gpu_runtime round it.
+  static mcp::ToolHandler metered(mcp::ToolHandler handler);
 };
 
 namespace detail {

@@ -32,7 +32,7 @@ class PlainInterface {
   void expose(mcp::Tool tool, F function, Args... args) {
     host_.registry().expose(std::move(tool), std::move(function), std::move(args)...);
   }
-  // The raw door: a ready JSON Schema; the handler sees the arguments as they came.
+  // The raw door: ready JSON Schemas, which arguments and results are checked against.
   void add_tool(mcp::Tool tool, mcp::ToolHandler handler) {
     host_.registry().add_tool(std::move(tool), std::move(handler));
   }

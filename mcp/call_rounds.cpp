@@ -48,6 +48,9 @@ std::map<std::string, InputResponse> Call::ask(std::map<std::string, InputReques
   for (auto& [key, request] : requests) {
     Json missing = missing_capability(request, spec_.capabilities);
     if (!missing.is_null()) throw MissingCapability(std::move(missing));
+    if (auto asked = check_request(request); !asked)
+      throw std::invalid_argument(
+          fmt::format("its question \"{}\" cannot be asked: {}", key, asked.error().message));
   }
   if (!spec_.modern) return ask_now(requests);
   std::map<std::string, InputResponse> out;

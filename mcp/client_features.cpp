@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "mcp/json_members.h"
+#include "mcp/json_schema.h"
 
 namespace gpumcp::mcp {
 namespace {
@@ -72,6 +73,10 @@ Json to_params(const CreateMessageRequest& r, std::string_view version) {
 
 Json to_params(const ListRootsRequest&, std::string_view) { return Json::object(); }
 
+Result<JsonSchema> form_schema(const ElicitRequest& request) {
+  return JsonSchema::compile(request.requestedSchema, {.assert_formats = true});
+}
+
 Result<ElicitResult> elicit_result(const ElicitRequest& request, const Json& json) {
   const std::string action = text_of(json, "action");
   ElicitResult out;
@@ -88,13 +93,9 @@ Result<ElicitResult> elicit_result(const ElicitRequest& request, const Json& jso
   if (out.content.is_null()) out.content = Json::object();
   if (!out.content.is_object())
     return fail(ErrorCode::invalid_params, "content: expected an object");
-  if (const Json* required = member(request.requestedSchema, "required")) {
-    for (const Json& name : *required) {
-      if (name.is_string() && !out.content.contains(name.get<std::string>()))
-        return fail(ErrorCode::invalid_params,
-                    fmt::format("content.{}: is missing", name.get<std::string>()));
-    }
-  }
+  auto fits = form_schema(request).and_then(
+      [&](const JsonSchema& schema) { return schema.validate(out.content, "content"); });
+  if (!fits) return tl::unexpected(std::move(fits.error()));
   return out;
 }
 
@@ -156,6 +157,14 @@ Json missing_capability(const InputRequest& request, const ClientCapabilities& c
     return {{"roots", none}};
   }
   return nullptr;
+}
+
+Result<void> check_request(const InputRequest& request) {
+  const auto* elicit = std::get_if<ElicitRequest>(&request);
+  if (!elicit || !elicit->url.empty()) return {};
+  auto schema = form_schema(*elicit);
+  if (schema) return {};
+  return fail(ErrorCode::invalid_params, "requestedSchema: " + schema.error().message);
 }
 
 std::string_view method_of(const InputRequest& request) {

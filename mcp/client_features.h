@@ -92,14 +92,17 @@ class ClientCapabilities {
 // as {"sampling": {}}; null if nothing is missing.
 Json missing_capability(const InputRequest& request, const ClientCapabilities& capabilities);
 
+// Whether it can be asked at all: a form's requestedSchema must compile.
+Result<void> check_request(const InputRequest& request);
+
 std::string_view method_of(const InputRequest& request);  // "elicitation/create", …
 // The request's params as a client of `version` understands them.
 Json params_to_json(const InputRequest& request, std::string_view version = kModernVersion);
 Result<InputRequest> input_request_from_json(std::string_view method, const Json& params);
 
 Json to_json(const InputResponse& response, std::string_view version = kModernVersion);
-// Reads the answer to `request`. For an accepted form, its content is checked against the
-// requested schema. The error names what is wrong.
+// Reads the answer to `request`. The content of an accepted form must conform to the requested
+// schema, its formats too. The error names what is wrong.
 Result<InputResponse> input_response_from_json(const InputRequest& request, const Json& json);
 
 }  // namespace gpumcp::mcp

@@ -12,7 +12,7 @@
 
 namespace gpumcp::mcp {
 
-inline constexpr uint32_t kPluginAbi = 1;
+inline constexpr uint32_t kPluginAbi = 2;
 inline constexpr const char* kPluginSymbol = "gpumcp_plugin_v1";
 
 // What the program offers to a plugin. Valid for the life of the process.

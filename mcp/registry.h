@@ -23,8 +23,12 @@ class Registry {
  public:
   virtual ~Registry() = default;
 
-  // The raw door: a ready JSON Schema; the handler sees the arguments object as it came.
+  // The raw door: ready JSON Schemas of 2020-12 (mcp/json_schema.h says what is not taken). The
+  // handler sees the arguments object as it came, once it conforms; a result's structuredContent
+  // must conform to outputSchema, or the call answers isError.
   virtual void add_tool(Tool tool, ToolHandler handler) = 0;
+  // What expose() ends in: the handler of make_typed_tool() checks its arguments itself.
+  virtual void add_typed_tool(Tool tool, ToolHandler handler) = 0;
   virtual void add_resource(Resource resource, ResourceReader reader) = 0;
   // Serves every URI that the template makes (mcp/uri_template.h).
   virtual void add_resource_template(ResourceTemplate resource, ResourceReader reader) = 0;
@@ -41,7 +45,7 @@ class Registry {
   void expose(Tool tool, F function, Args... args) {
     auto [typed, handler] =
         make_typed_tool(std::move(tool), std::move(function), std::vector<Arg>{Arg(args)...});
-    add_tool(std::move(typed), std::move(handler));
+    add_typed_tool(std::move(typed), std::move(handler));
   }
 };
 
@@ -49,5 +53,7 @@ class Registry {
 // 24 is wise); the input schema's root is an object; a description is there. `for_hosts`: also what
 // the specification allows and hosts refuse, anyOf, oneOf and allOf at the schema's root.
 std::string check_tool(const Tool& tool, bool for_hosts = true);
+// Why one of its schemas does not compile, or empty; for the raw door.
+std::string check_tool_schemas(const Tool& tool);
 
 }  // namespace gpumcp::mcp

@@ -103,6 +103,7 @@ class Server final : public Registry {
   Server& operator=(const Server&) = delete;
 
   void add_tool(Tool tool, ToolHandler handler) override;
+  void add_typed_tool(Tool tool, ToolHandler handler) override;
   void add_resource(Resource resource, ResourceReader reader) override;
   void add_resource_template(ResourceTemplate resource, ResourceReader reader) override;
   void add_prompt(Prompt prompt, PromptHandler handler);

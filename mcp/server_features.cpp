@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "mcp/checked_tool.h"
 #include "mcp/server_impl.h"
 
 namespace gpumcp::mcp {
@@ -43,9 +44,11 @@ void Server::Impl::edit(const std::function<void(Catalog&, uint64_t)>& change) {
   catalog_ = std::move(next);
 }
 
-void Server::Impl::add_tool(Catalog::ToolEntry entry) {
+void Server::Impl::add_tool(Catalog::ToolEntry entry, Checks checks) {
   if (std::string problem = check_tool(entry.tool, options.for_hosts); !problem.empty())
     throw std::invalid_argument(problem);
+  if (checks == Checks::by_schema)
+    entry.handler = check_calls(entry.tool, std::move(entry.handler));
   edit([&](Catalog& catalog, uint64_t number) {
     if (catalog.find_tool(entry.tool.name))
       throw std::invalid_argument(fmt::format("tool \"{}\" is added twice", entry.tool.name));
@@ -99,7 +102,11 @@ bool Server::Impl::advertises(std::string_view method) const {
 }
 
 void Server::add_tool(Tool tool, ToolHandler handler) {
-  impl_->add_tool({std::move(tool), std::move(handler), nullptr});
+  impl_->add_tool({std::move(tool), std::move(handler), nullptr}, Impl::Checks::by_schema);
+}
+
+void Server::add_typed_tool(Tool tool, ToolHandler handler) {
+  impl_->add_tool({std::move(tool), std::move(handler), nullptr}, Impl::Checks::own);
 }
 
 void Server::add_resource(Resource r, ResourceReader reader) {
@@ -136,7 +143,8 @@ void Server::add_completer(const std::string& prompt_or_template, const std::str
 void Server::add_forwarded(std::vector<Tool> tools, std::vector<ResourceTemplate> templates,
                            Forwarder forwarder) {
   auto shared = std::make_shared<const Forwarder>(std::move(forwarder));
-  for (Tool& tool : tools) impl_->add_tool({std::move(tool), nullptr, shared});
+  // Not checked here: bytes pass as they are, and whoever runs the tool checks them.
+  for (Tool& tool : tools) impl_->add_tool({std::move(tool), nullptr, shared}, Impl::Checks::own);
   for (ResourceTemplate& one : templates)
     impl_->add_resource(
         {.resource = std::move(one), .is_template = true, .reader = nullptr, .forwarder = shared});

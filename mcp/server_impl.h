@@ -26,7 +26,8 @@ struct Server::Impl {
   // The snapshot that a request begins with; edit() replaces it.
   std::shared_ptr<const Catalog> catalog() const;
   void edit(const std::function<void(Catalog& catalog, uint64_t number)>& change);
-  void add_tool(Catalog::ToolEntry entry);
+  enum class Checks { own, by_schema };  // the handler's own, or those of check_calls()
+  void add_tool(Catalog::ToolEntry entry, Checks checks);
   void add_resource(Catalog::ResourceEntry entry);
   // Tells clients, if there may be any.
   void changed_list(std::string_view what);

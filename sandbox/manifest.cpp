@@ -27,7 +27,12 @@ constexpr int kFormat = 1;
 // A Registry that only takes notes.
 class Recorder final : public mcp::Registry {
  public:
-  void add_tool(mcp::Tool tool, mcp::ToolHandler) override {
+  void add_tool(mcp::Tool tool, mcp::ToolHandler handler) override {
+    if (std::string problem = mcp::check_tool_schemas(tool); !problem.empty())
+      throw std::invalid_argument(problem);
+    add_typed_tool(std::move(tool), std::move(handler));
+  }
+  void add_typed_tool(mcp::Tool tool, mcp::ToolHandler) override {
     if (std::string problem = mcp::check_tool(tool); !problem.empty())
       throw std::invalid_argument(problem);
     tools.push_back(std::move(tool));

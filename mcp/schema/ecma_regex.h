@@ -26,6 +26,11 @@ class Pattern {
 
   // Whether it matches anywhere in the text.
   bool matches(std::string_view text) const;
+  // In the evaluator's steps: a pass over the text, and more where the program is so large that RE2
+  // may have to simulate it instruction by instruction.
+  std::size_t cost(std::string_view text) const {
+    return text.size() / 16 + text.size() * program_size() / 256;
+  }
   const std::string& text() const { return text_; }  // as its author wrote it
   std::size_t program_size() const;                  // RE2 instructions: what it costs to keep
 

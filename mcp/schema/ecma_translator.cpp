@@ -278,8 +278,16 @@ class Translator {
       error("look-ahead is not supported: say it with allOf, not or if instead");
     } else if (rest.starts_with("<=") || rest.starts_with("<!")) {
       error("look-behind is not supported: say it with allOf, not or if instead");
-    } else if (rest.starts_with('<') && in_.find('>', at_) != in_.npos) {
-      at_ = in_.find('>', at_) + 1;
+    } else if (rest.starts_with('<')) {
+      at_ += 2;
+      const size_t begin = at_;
+      auto belongs = [&](char c) {
+        return letter(c) || (c & 0x80) || c == '_' || c == '$' || (digit(c) && at_ > begin);
+      };
+      while (at_ < in_.size() && belongs(in_[at_])) ++at_;
+      if (at_ == begin || at_ >= in_.size() || in_[at_] != '>')
+        error("a group's name is a name in angle brackets: (?<year>...)");
+      ++at_;
     } else {
       error("flags inside a pattern are not supported");
     }

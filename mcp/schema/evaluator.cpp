@@ -95,7 +95,8 @@ bool Evaluator::stop(std::string why) {
 
 bool Evaluator::report(NodeId id, std::string_view keyword, const JsonPath& path,
                        std::string_view what) {
-  if (!sink_ || sink_->size() >= sink_limit_) return false;
+  constexpr size_t kMessageSteps = 32;
+  if (!sink_ || sink_->size() >= sink_limit_ || !spend(kMessageSteps)) return false;
   SchemaIssue issue{.path = path_text(path), .keyword = std::string(keyword)};
   issue.schema_path = program_.location(id);
   if (!keyword.empty()) (issue.schema_path += '/') += keyword;
@@ -126,6 +127,7 @@ bool Evaluator::evaluate(NodeId id, const Place& at, Marks* marks) {
   const Scope entered{at.scope, node.resource};
   const Place here{at.value, at.path, scope ? at.scope : &entered, at.depth + 1};
   if (!node.has_unevaluated()) return apply(id, here, marks);
+  if (!spend_marks(at.value)) return false;
   Marks own(at.value);
   if (!apply(id, here, &own)) return false;
   if (marks) marks->add(own);
@@ -223,6 +225,7 @@ bool Evaluator::check_string(NodeId id, const Place& at) {
         !go_on(ok, sink_ && complain("maxLength", "at most", *rules.max_length)))
       return false;
   }
+  if (rules.pattern && !spend(rules.pattern->cost(text))) return false;
   if (rules.pattern && !rules.pattern->matches(text)) {
     const std::string what = sink_
                                  ? fmt::format("a string that matches the pattern {}",

@@ -1,7 +1,8 @@
 // Checks one value against a Program. First without messages, which stops at the first failure;
 // where that fails, once more to gather issues. Owned by the caller's stack and used by its thread.
 //
-// Bounded by steps, which count subschemas applied and bytes compared, and by the depth of
+// Bounded by steps, which count subschemas applied, bytes compared and matched, members marked as
+// evaluated and messages written, and by the depth of
 // subschemas within one another; past a bound it stops, and the value counts as refused.
 #pragma once
 
@@ -104,6 +105,9 @@ class Evaluator {
                            const std::vector<SchemaIssue>& reasons, const Place& at) const;
 
   bool spend(std::size_t steps);
+  bool spend_marks(const Json& value) {
+    return spend(value.is_structured() ? value.size() / 32 : 0);
+  }
   bool stop(std::string why);
   // Whether to go on after a result: until the first failure, or while issues are gathered.
   bool go_on(bool& ok, bool result) const {

@@ -152,7 +152,7 @@ bool Evaluator::check_member(NodeId id, const Place& at, const std::string& key,
     if (!go_on(ok, evaluate(it->second, inside, nullptr))) return false;
   }
   for (const auto& [pattern, schema] : rules.patterns) {
-    if (!spend(1 + key.size() / 16)) return false;
+    if (!spend(1 + pattern.cost(key))) return false;
     if (!pattern.matches(key)) continue;
     evaluated = true;
     if (!go_on(ok, evaluate(schema, inside, nullptr))) return false;
@@ -174,6 +174,7 @@ bool Evaluator::unknown_member(NodeId id, std::string_view keyword, const Place&
         known.push_back(name);
     }
   }
+  if (!spend(known.size())) return false;  // it is compared with each of them
   return report(id, keyword, JsonPath{&at.path, key}, " is unknown" + known_keys_hint(key, known));
 }
 

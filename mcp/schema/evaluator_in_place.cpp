@@ -48,6 +48,7 @@ bool Evaluator::check_any(NodeId id, const Place& at, Marks* marks) {
   bool any = false;
   for (NodeId schema : branches) {
     std::optional<Marks> own;
+    if (marks && !spend_marks(at.value)) return false;
     if (marks) own.emplace(at.value);
     const Redirect redirect(*this, sink_ ? &reasons : nullptr, reasons.size() + 1);
     if (!evaluate(schema, at, own ? &*own : nullptr)) continue;
@@ -65,6 +66,7 @@ bool Evaluator::check_one(NodeId id, const Place& at, Marks* marks) {
   std::vector<std::size_t> matches;
   for (std::size_t i = 0; i < branches.size() && matches.size() < 2; ++i) {
     std::optional<Marks> own;
+    if (marks && !spend_marks(at.value)) return false;
     if (marks) own.emplace(at.value);
     const Redirect redirect(*this, sink_ ? &reasons : nullptr, reasons.size() + 1);
     if (!evaluate(branches[i], at, own ? &*own : nullptr)) continue;
@@ -82,6 +84,7 @@ bool Evaluator::check_one(NodeId id, const Place& at, Marks* marks) {
 bool Evaluator::check_condition(NodeId id, const Place& at, Marks* marks) {
   const Node& node = program_.nodes[id];
   std::optional<Marks> own;
+  if (marks && !spend_marks(at.value)) return false;
   if (marks) own.emplace(at.value);
   const bool holds = evaluate_quietly(node.condition, at, own ? &*own : nullptr);
   if (holds && marks) marks->add(*own);

@@ -69,6 +69,8 @@ TEST_CASE("an answer is read, or the error names what is wrong") {
     CAPTURE(bad);
     CHECK_FALSE(read(bad));
   }
+  CHECK(read(R"({"action":"accept","content":{"nom":"Ann"}})").error().message ==
+        "content.name is missing: give a string");
   auto said = input_response_from_json(
       CreateMessageRequest{},
       Json::parse(
@@ -76,6 +78,33 @@ TEST_CASE("an answer is read, or the error names what is wrong") {
   REQUIRE(said);
   CHECK(std::get<CreateMessageResult>(*said).text() == "Paris");
   CHECK_FALSE(input_response_from_json(ListRootsRequest{}, Json::parse(R"({"roots":[{}]})")));
+}
+
+TEST_CASE("an accepted form conforms to its schema, formats too; a declined one need not") {
+  const InputRequest form = ElicitRequest{"Where?", Json::parse(R"({"type":"object","properties":{
+    "mail":{"type":"string","format":"email"},"n":{"type":"integer","maximum":9},
+    "pick":{"type":"array","items":{"enum":["a","b"]},"minItems":1}}})")};
+  auto why = [&](const char* content) {
+    auto read =
+        input_response_from_json(form, {{"action", "accept"}, {"content", Json::parse(content)}});
+    return read ? std::string() : read.error().message;
+  };
+  CHECK(why(R"({"mail":"ann@example.com","n":9,"pick":["b"]})").empty());
+  CHECK(why(R"({"mail":"ann"})").starts_with("content.mail: expected an e-mail address"));
+  CHECK(why(R"({"n":10})") == "content.n: expected a number of at most 9, got the number 10");
+  CHECK(why(R"({"pick":["c"]})").starts_with("content.pick[0]: expected one of \"a\", \"b\""));
+  CHECK(input_response_from_json(form, Json::parse(R"({"action":"decline","content":{"n":10}})")));
+}
+
+TEST_CASE("a form whose schema does not compile cannot be asked") {
+  CHECK(check_request(ElicitRequest{"Who?", kSchema}));
+  CHECK(check_request(ElicitRequest{.message = "Go", .url = "https://a"}));
+  CHECK(check_request(CreateMessageRequest{}));
+  auto refused = check_request(ElicitRequest{"Who?", Json::parse(R"({"required":"name"})")});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().message ==
+        "requestedSchema: schema #/required: must be an array of strings");
+  CHECK_FALSE(check_request(ElicitRequest{"Who?"}));
 }
 
 }  // namespace

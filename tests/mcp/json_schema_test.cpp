@@ -245,6 +245,23 @@ TEST_CASE("bytes that are compared count as steps") {
   CHECK(JsonSchema::compile({{"allOf", all}})->accepts(long_text));
 }
 
+TEST_CASE("what is marked for unevaluatedItems, and large patterns, count as steps") {
+  Json any = Json::array();
+  for (int i = 0; i < 5000; ++i) any.push_back(Json::object());
+  const auto marks = JsonSchema::compile({{"anyOf", any}, {"unevaluatedItems", false}});
+  REQUIRE(marks.has_value());
+  CHECK(marks->accepts(Json::array()));
+  const Json wide(Json::array_t(200'000, 1));
+  CHECK(has(marks->validate(wide).error().message, "takes too many steps"));
+
+  const auto large = JsonSchema::compile({{"pattern", "^.{1,1000}$"}});
+  REQUIRE(large.has_value());
+  CHECK(large->accepts(std::string(1000, 'a')));
+  CHECK(has(large->validate(std::string(4 << 20, 'a')).error().message, "too many steps"));
+  const auto small = JsonSchema::compile({{"pattern", "^[A-Za-z0-9+/]*={0,2}$"}});
+  CHECK(small->accepts(std::string(32 << 20, 'a')));
+}
+
 TEST_CASE("patterns that backtracking would never finish take one pass") {
   const std::string text = std::string(300'000, 'a') + "!";
   for (const char* pattern : {"^(a+)+$", "^(a|aa)+$", "^(a*)*b$", "^([a-z]+)*[0-9]$"}) {

@@ -120,6 +120,8 @@ TEST_CASE("what is no pattern, or none that can be run, says why") {
                           "(?=a)",
                           "(?!a)",
                           "(?<!a)",
+                          "(?<a)b>c)",
+                          "(?<>a)",
                           R"(\1)",
                           R"(\k<a>)",
                           "\xff",
