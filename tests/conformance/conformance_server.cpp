@@ -1,6 +1,7 @@
 // The server that the official conformance suite tests (@modelcontextprotocol/conformance): its
 // fixtures, written with the public API alone, so that they show what the API is like.
-//   conformance_server [PORT]     Streamable HTTP at /mcp, HTTP+SSE at /sse; prints the URL
+//   conformance_server [--http HOST:PORT]     Streamable HTTP at /mcp; port 0 (the default) picks
+//   one; prints the URL conformance_server --stdio
 #include <gpumcp/mcp.h>
 
 #include <cstdio>
@@ -322,6 +323,13 @@ void add_prompts(Server& server) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const std::vector<std::string> args(argv + 1, argv + argc);
+  const bool stdio = args == std::vector<std::string>{"--stdio"};
+  const size_t colon = args.size() == 2 && args[0] == "--http" ? args[1].rfind(':') : 0;
+  if (!stdio && !args.empty() && (colon == 0 || colon == std::string::npos)) {
+    std::fprintf(stderr, "usage: conformance_server [--http HOST:PORT | --stdio]\n");
+    return 1;
+  }
   Server server({.name = "gpumcp-conformance",
                  .version = "1",
                  .instructions = "Fixtures of the MCP conformance suite.",
@@ -332,7 +340,13 @@ int main(int argc, char** argv) {
   add_round_tools(server);
   add_resources(server);
   add_prompts(server);
-  auto http = HttpServer::listen(server, {.port = argc > 1 ? std::atoi(argv[1]) : 0});
+  if (stdio) return server.serve_stdio();
+  HttpOptions options;
+  if (colon != 0) {
+    options.host = args[1].substr(0, colon);
+    options.port = std::atoi(args[1].c_str() + colon + 1);
+  }
+  auto http = HttpServer::listen(server, options);
   if (!http) {
     std::fprintf(stderr, "%s\n", http.error().message.c_str());
     return 1;
