@@ -108,10 +108,7 @@ FrontServer::FrontServer(const SandboxOptions& options) {
   auto manifests = options.manifests();
   sandbox::SandboxConfig config = options.config(manifests);
   server = std::make_unique<mcp::Server>(mcp::ServerOptions{
-      .name = options.name,
-      .version = GPUMCP_VERSION,
-      .instructions = kInstructions,
-      .max_tasks = 0});  // calls run in the worker, whose tasks nobody could ask after
+      .name = options.name, .version = GPUMCP_VERSION, .instructions = kInstructions});
   front = std::make_unique<sandbox::Front>(
       sandbox::FrontOptions{std::move(config), options.workspace_folder()});
   front->attach(*server, std::move(manifests));

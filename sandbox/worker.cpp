@@ -82,8 +82,7 @@ class Worker {
         server_({.name = "gpumcp",
                  .version = GPUMCP_VERSION,
                  .max_message_bytes = mcp::kMaxMessageBytes + kFrontRoom,
-                 .on_change = [this] { pulse_.beat(); },
-                 .max_tasks = 0}),
+                 .on_change = [this] { pulse_.beat(); }}),
         host_(server_, plugin_options(config_)) {}
 
   mcp::Result<void> load() {

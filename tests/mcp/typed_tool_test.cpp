@@ -42,7 +42,6 @@ class NoContext final : public Context {
   }
   Json& state() override { return state_; }
   void release_stream(std::chrono::milliseconds) override {}
-  bool start_task(TaskOptions) override { return false; }
 
  private:
   ClientCapabilities capabilities_;
