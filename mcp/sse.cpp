@@ -52,6 +52,9 @@ void SseParser::end_line(const std::function<void(const SseEvent&)>& on_event) {
     event_.type = value;
   } else if (field == "id" && value.find('\0') == value.npos) {
     event_.id = value;
+  } else if (field == "retry" && !value.empty() && value.size() <= 9 &&
+             value.find_first_not_of("0123456789") == value.npos) {
+    retry_ = std::chrono::milliseconds(std::stol(std::string(value)));
   }
 }
 

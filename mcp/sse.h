@@ -3,7 +3,9 @@
 // one thread at a time.
 #pragma once
 
+#include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -23,6 +25,9 @@ class SseParser {
   // Calls `on_event` for each event that is complete. Error invalid_request: an event is longer
   // than the limit; the parser is then of no more use.
   Result<void> feed(std::string_view bytes, const std::function<void(const SseEvent&)>& on_event);
+  // What reconnecting needs: the last id, and how long the server wants to be left alone.
+  const std::string& last_id() const { return event_.id; }
+  std::optional<std::chrono::milliseconds> retry() const { return retry_; }
 
  private:
   void end_line(const std::function<void(const SseEvent&)>& on_event);
@@ -30,6 +35,7 @@ class SseParser {
   const size_t max_event_bytes_;
   std::string line_;
   SseEvent event_;
+  std::optional<std::chrono::milliseconds> retry_;
   bool has_data_ = false;
   bool after_cr_ = false;  // an LF that follows belongs to the CR
   bool at_start_ = true;   // a byte order mark may come

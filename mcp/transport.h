@@ -4,6 +4,7 @@
 // lets later writes fail.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +14,9 @@
 #include "mcp/result.h"
 
 namespace gpumcp::mcp {
+
+// Code of the error of a request whose peer ended, where the next message starts that peer again.
+inline constexpr int kPeerRestarts = 598;
 
 class Transport {
  public:
@@ -24,6 +28,15 @@ class Transport {
   // Queues or sends one message. Error closed: the peer is gone.
   virtual Result<void> write(std::string_view message) = 0;
   virtual void close() noexcept = 0;
+
+  // What some transports do beyond that.
+  // True: requests repeat part of what they say in HTTP headers.
+  virtual bool carries_headers() const { return false; }
+  // `renewed` runs each time the peer has started anew behind the same transport (a process that
+  // was started again, an HTTP session that was lost) and has been initialized again: what it was
+  // told before is forgotten. On a thread of the transport's; must not block. Set before the first
+  // write.
+  virtual void on_renewed(std::function<void()> /*renewed*/) {}
 };
 
 // Two ends in memory: what one writes the other reads. For tests, and for a client in the server's
