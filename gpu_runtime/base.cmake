@@ -2,12 +2,14 @@
 add_library(gpumcp_gpu_runtime_base OBJECT
   artifact_spill.cpp artifacts.cpp checkpoint.cpp json.cpp model_config.cpp model_store.cpp npy.cpp
   safetensors.cpp sentence_transformer_config.cpp
-  bert_unicode.cpp tokenizer.cpp tokenizer_added_tokens.cpp tokenizer_decoder.cpp tokenizer_loader.cpp
+  bert_unicode.cpp tokenizer.cpp tokenizer_added_tokens.cpp tokenizer_bpe.cpp tokenizer_bytes.cpp
+  tokenizer_decoder.cpp tokenizer_loader.cpp tokenizer_merges.cpp tokenizer_normal_forms.cpp
   tokenizer_normalizer.cpp tokenizer_parts.cpp tokenizer_post_processor.cpp tokenizer_pre_tokenizer.cpp
-  tokenizer_wordpiece.cpp trie.cpp unicode.cpp vocabulary.cpp)
+  tokenizer_regex.cpp tokenizer_split.cpp tokenizer_unigram.cpp tokenizer_wordpiece.cpp trie.cpp unicode.cpp
+  vocabulary.cpp)
 target_compile_features(gpumcp_gpu_runtime_base PUBLIC cxx_std_20)
 target_include_directories(gpumcp_gpu_runtime_base PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
 target_link_libraries(gpumcp_gpu_runtime_base
   PUBLIC nlohmann_json::nlohmann_json fmt::fmt gpumcp::utf8proc gpumcp::tl_expected
-  PRIVATE gpumcp::build)
+  PRIVATE gpumcp::build gpumcp::pcre2)
 set_target_properties(gpumcp_gpu_runtime_base PROPERTIES POSITION_INDEPENDENT_CODE ON)

@@ -54,6 +54,15 @@ void add_token(std::int32_t id, CharRange origin, TokenList& to) {
   if (to.tracked) to.offsets.push_back(origin);
 }
 
+// What is normalized and holds no added token: pre-tokenizer and model.
+void tokenize_part(const Tokenizer::State& state, PreTokenizedText& text, TokenList& to) {
+  text.pieces.clear();
+  if (text.normalized.text.empty()) return;
+  text.pieces.push_back({0, static_cast<std::uint32_t>(text.normalized.text.size())});
+  state.pre_tokenizer->split(text);
+  state.model->tokenize(text, to);
+}
+
 // Cuts the added tokens out that are looked for in normalized text; the model gets what is between.
 void tokenize_around_added(const Tokenizer::State& state, Scratch& space, TokenList& to) {
   const NormalizedText& whole = space.text.normalized;
@@ -76,8 +85,35 @@ void tokenize_around_added(const Tokenizer::State& state, Scratch& space, TokenL
       part.origins.assign(whole.origins.begin() + segment.begin,
                           whole.origins.begin() + segment.end);
     }
-    state.pre_tokenizer->split(space.part);
-    state.model->tokenize(space.part, to);
+    part.at_start = whole.at_start && segment.begin == 0;
+    tokenize_part(state, space.part, to);
+  }
+}
+
+// What a byte-level post-processor does to offsets: white space at a token's ends is not its own.
+void trim_offsets(const Tokenizer::State& state, TokenList& tokens) {
+  const auto is_space = [](std::uint32_t c) {
+    return c == 0x120 /* "Ġ", the space's character */ || is_white_space(c);
+  };
+  for (std::size_t i = 0; i < tokens.offsets.size(); ++i) {
+    const auto token = state.id_to_token(tokens.ids[i]);
+    if (!token) continue;
+    std::uint32_t leading = 0, trailing = 0;
+    bool inside = false;
+    for (std::size_t at = 0; at < token->size();) {
+      const DecodedChar c = decode_utf8(token->data() + at);
+      at += c.length;
+      trailing = is_space(c.code_point) ? trailing + 1 : 0;
+      inside = inside || !is_space(c.code_point);
+      leading += !inside;
+    }
+    auto& [begin, end] = tokens.offsets[i];
+    if (leading > 0) {
+      // The space that the pre-tokenizer put in front has no place in the text.
+      if ((i == 0 || begin == 0) && state.post_processor.added_prefix_space()) --leading;
+      begin = std::min(begin + leading, end);
+    }
+    if (trailing > 0 && end >= trailing) end = std::max(end - trailing, begin);
   }
 }
 
@@ -95,16 +131,17 @@ void tokenize(const Tokenizer::State& state, std::string_view text, Scratch& spa
     if (segment.id != Trie::kNone) {
       add_token(segment.id, {first_char, next_char}, to);
     } else {
+      space.text.normalized.at_start = segment.begin == 0;
       state.normalizer->normalize(raw, first_char, space.text.normalized);
       if (state.added_tokens.any_normalized()) {
         tokenize_around_added(state, space, to);
       } else {
-        state.pre_tokenizer->split(space.text);
-        state.model->tokenize(space.text, to);
+        tokenize_part(state, space.text, to);
       }
     }
     first_char = next_char;
   }
+  if (tracked && state.post_processor.trims_offsets()) trim_offsets(state, to);
 }
 
 template <class Text>
@@ -191,13 +228,40 @@ PaddedBatch Tokenizer::pad(std::span<const Encoding> rows, const PadOptions& opt
 }
 
 std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool skip_special_tokens) const {
-  std::vector<std::string_view> tokens;
+  TokenStrings tokens;
   tokens.reserve(ids.size());
   for (const std::int32_t id : ids) {
     if (skip_special_tokens && is_special(id)) continue;
-    if (const auto token = state_->id_to_token(id)) tokens.push_back(*token);
+    if (const auto token = state_->id_to_token(id)) tokens.emplace_back(*token);
   }
-  return state_->decoder->decode(tokens);
+  state_->decoder->decode(tokens);
+  std::string text;
+  for (const std::string& token : tokens) text += token;
+  return text;
+}
+
+std::string StreamDecoder::push(std::int32_t id) {
+  ids_.push_back(id);
+  std::string text = tokenizer_.decode(ids_, skip_special_tokens_);
+  // Bytes that may still become a character show as U+FFFD at the end; the longest character has
+  // four, so more tokens than that are not waited for.
+  if (text.size() <= shown_.size() ||
+      (text.ends_with("\xef\xbf\xbd") && ids_.size() - n_shown_ < 5))
+    return {};
+  std::string fresh = text.substr(shown_.size());
+  ids_.erase(ids_.begin(), ids_.begin() + static_cast<std::ptrdiff_t>(n_shown_));
+  n_shown_ = ids_.size();
+  shown_ = tokenizer_.decode(ids_, skip_special_tokens_);
+  return fresh;
+}
+
+std::string StreamDecoder::finish() {
+  const std::string text = tokenizer_.decode(ids_, skip_special_tokens_);
+  std::string fresh = text.size() > shown_.size() ? text.substr(shown_.size()) : std::string();
+  ids_.clear();
+  shown_.clear();
+  n_shown_ = 0;
+  return fresh;
 }
 
 std::optional<std::int32_t> Tokenizer::token_to_id(std::string_view token) const {

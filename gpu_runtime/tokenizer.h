@@ -114,4 +114,22 @@ class GPUMCP_RUNTIME_API Tokenizer {
   std::shared_ptr<const State> state_;
 };
 
+// Text as its tokens come, one by one: push() gives what has become certain, which is nothing while
+// a character lacks bytes. Keeps a few tokens only. Owned by one thread.
+class GPUMCP_RUNTIME_API StreamDecoder {
+ public:
+  explicit StreamDecoder(Tokenizer tokenizer, bool skip_special_tokens = true)
+      : tokenizer_(std::move(tokenizer)), skip_special_tokens_(skip_special_tokens) {}
+
+  std::string push(std::int32_t id);
+  std::string finish();  // what is left, bytes that made no character as U+FFFD; then begins anew
+
+ private:
+  Tokenizer tokenizer_;
+  bool skip_special_tokens_;
+  std::vector<std::int32_t> ids_;  // the ones before n_shown_ are context: their text is shown_
+  std::size_t n_shown_ = 0;
+  std::string shown_;
+};
+
 }  // namespace gpumcp::gpu_runtime

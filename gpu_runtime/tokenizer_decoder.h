@@ -11,10 +11,13 @@
 
 namespace gpumcp::gpu_runtime {
 
+using TokenStrings = std::vector<std::string>;
+
 class TokenDecoder {
  public:
   virtual ~TokenDecoder() = default;
-  virtual std::string decode(const std::vector<std::string_view>& tokens) const = 0;
+  // Changes the tokens into what stands in the text for them; joined they are the text.
+  virtual void decode(TokenStrings& tokens) const = 0;
 };
 
 // tokenizer.json's "decoder": null (tokens joined by spaces) or {"type": …}. Error(unsupported)

@@ -131,7 +131,7 @@ const Json& require_object(const Json& json, const std::string& origin) {
 Tokenizer::State::State(const Json& json, const std::string& origin)
     : normalizer(make_normalizer(field(require_object(json, origin), "normalizer"), origin)),
       pre_tokenizer(make_pre_tokenizer(field(json, "pre_tokenizer"), origin)),
-      model(make_token_model(field(json, "model"), origin)),
+      model(make_token_model(field(json, "model"), origin, pre_tokenizer->byte_level())),
       decoder(make_decoder(field(json, "decoder"), origin)),
       added_tokens(field(json, "added_tokens"), *model, *normalizer, origin),
       post_processor(field(json, "post_processor"), origin) {

@@ -1,8 +1,8 @@
 #pragma once
 
 // The third stage of a tokenizer: pieces of text to token ids. One class and one file a "model" of
-// tokenizer.json; a new one (BPE, Unigram) is a file beside tokenizer_wordpiece.cpp and a line in
-// make_token_model(). Immutable, so any thread may call tokenize().
+// tokenizer.json; a new one is a file beside tokenizer_bpe.cpp and a line in make_token_model().
+// Immutable, so any thread may call tokenize().
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -30,7 +30,12 @@ class TokenModel {
 };
 
 // tokenizer.json's "model". Error(unsupported) names an unknown type.
-std::unique_ptr<const TokenModel> make_token_model(const Json& json, const std::string& origin);
+// byte_level: the pieces are bytes, not characters (PreTokenizer::byte_level()).
+std::unique_ptr<const TokenModel> make_token_model(const Json& json, const std::string& origin,
+                                                   bool byte_level);
 std::unique_ptr<const TokenModel> make_wordpiece(const Json& json, const std::string& origin);
+std::unique_ptr<const TokenModel> make_bpe(const Json& json, const std::string& origin,
+                                           bool byte_level);
+std::unique_ptr<const TokenModel> make_unigram(const Json& json, const std::string& origin);
 
 }  // namespace gpumcp::gpu_runtime

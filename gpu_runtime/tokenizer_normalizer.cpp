@@ -226,16 +226,24 @@ class BertNormalizer final : public Normalizer {
 
 }  // namespace
 
-std::unique_ptr<const Normalizer> make_normalizer(const Json& json, const std::string& origin) {
-  if (json.is_null()) return std::make_unique<KeepText>();
-  const TokenizerPart part(json, origin + ": normalizer");
-  if (part.type() != "BertNormalizer") part.unsupported("BertNormalizer");
+std::unique_ptr<const Normalizer> make_normalizer_part(const TokenizerPart& part) {
+  if (auto normalizer = make_plain_normalizer(part)) return normalizer;
+  if (part.type() != "BertNormalizer") {
+    part.unsupported(
+        "BertNormalizer, Lowercase, NFC, NFD, NFKC, NFKD, Nmt, Prepend, Replace, Sequence, Strip, "
+        "StripAccents");
+  }
   BertOptions options;
   options.clean_text = part.boolean("clean_text", true);
   options.handle_chinese_chars = part.boolean("handle_chinese_chars", true);
   options.lowercase = part.boolean("lowercase", true);
   options.strip_accents = part.optional_boolean("strip_accents").value_or(options.lowercase);
   return std::make_unique<BertNormalizer>(options);
+}
+
+std::unique_ptr<const Normalizer> make_normalizer(const Json& json, const std::string& origin) {
+  if (json.is_null()) return std::make_unique<KeepText>();
+  return make_normalizer_part(TokenizerPart(json, origin + ": normalizer"));
 }
 
 }  // namespace gpumcp::gpu_runtime

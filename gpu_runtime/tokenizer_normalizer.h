@@ -21,6 +21,11 @@ class Normalizer {
                          NormalizedText& to) const = 0;
 };
 
+class TokenizerPart;
+std::unique_ptr<const Normalizer> make_normalizer_part(const TokenizerPart& part);
+// All but BertNormalizer; nullptr: none of these.
+std::unique_ptr<const Normalizer> make_plain_normalizer(const TokenizerPart& part);
+
 // tokenizer.json's "normalizer": null, or {"type": …}. Error(unsupported) names a type that is not
 // known here.
 std::unique_ptr<const Normalizer> make_normalizer(const Json& json, const std::string& origin);

@@ -114,8 +114,35 @@ PostProcessor::PostProcessor(const Json& json, const std::string& origin) {
   single_ = {{Kind::first, 0, {}}};
   pair_ = {{Kind::first, 0, {}}, {Kind::second, 1, {}}};
   if (json.is_null()) return;
-  const TokenizerPart part(json, origin + ": post_processor");
-  if (part.type() == "BertProcessing") {
+  read(TokenizerPart(json, origin + ": post_processor"));
+}
+
+void PostProcessor::read(const TokenizerPart& part) {
+  using Kind = Step::Kind;
+  const std::string type = part.type();
+  if (type == "Sequence") {
+    const Json& list = part.at("processors");
+    if (!list.is_array() || list.size() > kMaxSteps)
+      part.refuse("processors", "an array of at most 64 parts", list);
+    for (std::size_t i = 0; i < list.size(); ++i)
+      read(TokenizerPart(list[i], fmt::format("{}: processors[{}]", part.name(), i)));
+    return;
+  }
+  if (type == "ByteLevel" || type == "RobertaProcessing") {
+    if (part.boolean("trim_offsets", true)) {
+      trim_offsets_ = true;
+      added_prefix_space_ = part.boolean("add_prefix_space", true);
+    }
+    if (type == "ByteLevel") return;
+  }
+  if (has_template_) {
+    throw Error(ErrorCode::unsupported,
+                fmt::format("{}: only one post-processor that adds tokens is supported, and this "
+                            "is the second",
+                            part.name()));
+  }
+  has_template_ = true;
+  if (type == "BertProcessing" || type == "RobertaProcessing") {
     const auto id_of = [&](const char* role) {
       const Json& value = part.at(role);  // ["[SEP]", 102]
       if (!value.is_array() || value.size() != 2) part.refuse(role, "a token and its id", value);
@@ -124,11 +151,15 @@ PostProcessor::PostProcessor(const Json& json, const std::string& origin) {
     const std::int32_t cls = id_of("cls"), sep = id_of("sep");
     single_ = {{Kind::special, 0, {cls}}, {Kind::first, 0, {}}, {Kind::special, 0, {sep}}};
     pair_ = single_;
-    pair_.push_back({Kind::second, 1, {}});
-    pair_.push_back({Kind::special, 1, {sep}});
+    const bool roberta = type == "RobertaProcessing";
+    if (roberta) pair_.push_back({Kind::special, 0, {sep}});
+    pair_.push_back({Kind::second, roberta ? 0 : 1, {}});
+    pair_.push_back({Kind::special, roberta ? 0 : 1, {sep}});
     return;
   }
-  if (part.type() != "TemplateProcessing") part.unsupported("TemplateProcessing, BertProcessing");
+  if (type != "TemplateProcessing") {
+    part.unsupported("BertProcessing, ByteLevel, RobertaProcessing, Sequence, TemplateProcessing");
+  }
   const Json* special_tokens = part.find("special_tokens");
   const Json none = Json::object();
   single_ = read_template(part.at("single"), special_tokens ? *special_tokens : none,

@@ -15,10 +15,12 @@
 
 namespace gpumcp::gpu_runtime {
 
+class TokenizerPart;
+
 class PostProcessor {
  public:
-  // tokenizer.json's "post_processor": null, TemplateProcessing or BertProcessing.
-  // Error(unsupported) names an unknown type.
+  // tokenizer.json's "post_processor": null, or {"type": …}. Error(unsupported) names an unknown
+  // type.
   PostProcessor(const Json& json, const std::string& origin);
 
   // pair: nullptr for one text.
@@ -26,6 +28,10 @@ class PostProcessor {
                     const EncodeOptions& options) const;
 
   std::size_t n_special_tokens(bool pair) const;
+
+  // A byte-level post-processor wants the offsets of " word" to be those of "word".
+  bool trims_offsets() const { return trim_offsets_; }
+  bool added_prefix_space() const { return added_prefix_space_; }
 
  private:
   // One step of a template: the tokens of a text, or special tokens.
@@ -39,7 +45,10 @@ class PostProcessor {
   static Template read_template(const Json& steps, const Json& special_tokens,
                                 const std::string& name);
 
+  void read(const TokenizerPart& part);
+
   Template single_, pair_;
+  bool has_template_ = false, trim_offsets_ = false, added_prefix_space_ = false;
 };
 
 }  // namespace gpumcp::gpu_runtime

@@ -15,9 +15,13 @@ class PreTokenizer {
  public:
   virtual ~PreTokenizer() = default;
 
-  // Fills text.pieces, which is cleared first, from text.normalized. May rewrite the text, as a
-  // byte-level one does.
+  // Cuts each of text.pieces further; the caller begins with one piece, the whole text. May rewrite
+  // the text, as Metaspace does. The pieces stay in order and are not empty.
   virtual void split(PreTokenizedText& text) const = 0;
+
+  // The model is to take the pieces' bytes, not their characters. (`tokenizers` writes a character
+  // for each byte into the text; here the model's vocabulary is turned into bytes instead.)
+  virtual bool byte_level() const { return false; }
 };
 
 // tokenizer.json's "pre_tokenizer": null, or {"type": …}. Error(unsupported) names an unknown type.

@@ -21,6 +21,7 @@ struct NormalizedText {
   std::string text;                // valid UTF-8
   std::vector<CharRange> origins;  // one a byte of text, when tracked; else empty
   bool tracked = false;
+  bool at_start = true;  // it begins where the whole text does
 
   void clear() {
     text.clear();

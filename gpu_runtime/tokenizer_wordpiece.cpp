@@ -95,13 +95,22 @@ std::unique_ptr<const TokenModel> make_wordpiece(const Json& json, const std::st
                                      static_cast<std::size_t>(max_chars), *unk_id);
 }
 
-std::unique_ptr<const TokenModel> make_token_model(const Json& json, const std::string& origin) {
+std::unique_ptr<const TokenModel> make_token_model(const Json& json, const std::string& origin,
+                                                   bool byte_level) {
   const TokenizerPart part(json, origin + ": model");
   // Older files leave "type" out; theirs are told by their fields.
-  const bool wordpiece = part.find("type") ? part.type() == "WordPiece"
-                                           : part.find("max_input_chars_per_word") != nullptr;
-  if (wordpiece) return make_wordpiece(json, origin);
-  part.unsupported("WordPiece");
+  const std::string type = part.find("type")                       ? part.type()
+                           : part.find("max_input_chars_per_word") ? "WordPiece"
+                           : part.find("merges")                   ? "BPE"
+                                                                   : "Unigram";
+  if (type == "BPE") return make_bpe(json, origin, byte_level);
+  if (type != "WordPiece" && type != "Unigram") part.unsupported("BPE, Unigram, WordPiece");
+  if (byte_level) {
+    throw Error(ErrorCode::unsupported,
+                fmt::format("{}: a ByteLevel pre-tokenizer is supported with BPE only, not with {}",
+                            part.name(), type));
+  }
+  return type == "Unigram" ? make_unigram(json, origin) : make_wordpiece(json, origin);
 }
 
 }  // namespace gpumcp::gpu_runtime

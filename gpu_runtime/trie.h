@@ -39,6 +39,19 @@ class Trie {
     return best;
   }
 
+  // Calls f(value, length) for each key that [begin, end) starts with, shortest first.
+  template <class F>
+  void for_each_prefix(const char* begin, const char* end, F&& f) const {
+    std::uint32_t node = 0;
+    for (const char* at = begin; at != end; ++at) {
+      const std::uint32_t next = nodes_[node].base ^ static_cast<unsigned char>(*at);
+      if (nodes_[next].parent != node) break;
+      node = next;
+      if (nodes_[node].value != kNone)
+        f(nodes_[node].value, static_cast<std::uint32_t>(at + 1 - begin));
+    }
+  }
+
   // The value of exactly this key, or kNone.
   std::int32_t find(std::string_view key) const {
     const Match match = longest_prefix(key.data(), key.data() + key.size());

@@ -17,6 +17,8 @@ import tempfile
 
 from tokenizers import Tokenizer
 
+BYTES = ["\u2581", "\u2581\u2581", "  ", "    ", "\n\n", "\r\n", "'S", "'ll", "'\u017f", "12345", "\u180e", "\u0120", "<0x0A>",
+         "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<bos>", "<eos>", "<unk>", "<h1>", "<|eot_id|>", "\u0345", "\u1fb3"]
 SPECIAL = ["[CLS]", "[SEP]", "[MASK]", "[PAD]", "[UNK]", "[mask]", "[", "]", "##", "##ing"]
 ADDED = ["<one>", "<l>", "<r>", "<lr>", "Ünder", "two words", "<o"]
 RANGES = [(0x20, 0x7E), (0x20, 0x7E), (0, 0x24F), (0x300, 0x36F), (0x370, 0x5FF), (0x600, 0x8FF), (0x900, 0xFFF),
@@ -47,7 +49,7 @@ def random_text(rng, words):
             parts.append(rng.choice("aeo") + "".join(chr(rng.choice((rng.randint(0x300, 0x345), rng.randint(0x1AB0, 0x1ACE),
                          rng.randint(0x302A, 0x302F), 0x1D165, 0x1D16D, 0x344, 0xF71))) for _ in range(rng.randint(1, 6))))
         elif kind < 0.9:
-            parts.append(rng.choice(SPECIAL + ADDED))
+            parts.append(rng.choice(SPECIAL + ADDED + BYTES))
         elif kind < 0.92:
             parts.append(rng.choice("aé中x") * rng.randint(90, 120))
         parts.append(rng.choice(("", " ", " ", " ", "  ", "\t", "\n", "\u00a0", "\u3000", ".", "'s", "_")))
@@ -56,6 +58,8 @@ def random_text(rng, words):
 
 def variants(base):
     yield "as it is", base
+    if base["model"].get("type") != "WordPiece":
+        return
     for clean, chinese, strip, lower in ((0, 1, None, 1), (1, 0, None, 1), (1, 1, False, True), (1, 1, True, False),
                                          (0, 0, False, False), (1, 1, None, False)):
         changed = json.loads(json.dumps(base))
@@ -77,7 +81,7 @@ def run(tool, folder, mode, lines, *extra):
     done = subprocess.run([tool, str(folder), mode, *map(str, extra)], input=text, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{tool} failed: {done.stderr}")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.split("\n")[:-1]]
 
 
 def as_dict(encoding, offsets=False):
@@ -117,6 +121,9 @@ def main():
             texts = [random_text(rng, words) for _ in range(options.texts)]
             total += len(texts)
             theirs = reference.encode_batch(texts)
+            if base["model"].get("type") == "BPE":
+                compare(f"{name}: ids", texts, [e["ids"] for e in run(options.tool, folder, "encode", texts)],
+                        [e.ids for e in theirs], differences)
             compare(f"{name}: encode", texts, run(options.tool, folder, "offsets", texts),
                     [as_dict(e, True) for e in theirs], differences)
             compare(f"{name}: plain", texts, run(options.tool, folder, "encode", texts), [as_dict(e) for e in theirs],

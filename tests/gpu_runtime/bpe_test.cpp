@@ -1,0 +1,239 @@
+// BPE and Unigram end to end: small vocabularies counted by hand, hostile ones, and the goldens of
+// GPT-2, Llama 3, Qwen 3 and Gemma 3 where their tokenizers are on the machine.
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "gpu_runtime/tokenizer.h"
+#include "tests/gpu_runtime/minilm.h"
+#include "tests/gpu_runtime/support.h"
+
+using namespace gpumcp::gpu_runtime;
+
+namespace {
+
+using Ids = std::vector<std::int32_t>;
+
+Json small_bpe() {
+  Json vocab = {{"a", 0}, {"b", 1}, {"c", 2}, {"ab", 3}, {"abc", 4}, {"bc", 5}, {"<unk>", 6}};
+  return {{"model",
+           {{"type", "BPE"},
+            {"unk_token", "<unk>"},
+            {"vocab", vocab},
+            {"merges", {"b c", "a b", "a bc"}}}}};
+}
+
+Tokenizer load(const Json& json) { return Tokenizer::from_json(json.dump()); }
+Ids ids(const Json& json, std::string_view text) { return load(json).encode(text).ids; }
+
+// Every byte is a token, and "Ġa" and "é" are.
+Json byte_level() {
+  Json vocab = Json::object();
+  int id = 0;
+  const auto add = [&](std::uint32_t c) {
+    std::string token;
+    if (c < 0x80) {
+      token += static_cast<char>(c);
+    } else {
+      token += static_cast<char>(0xc0 | c >> 6);
+      token += static_cast<char>(0x80 | (c & 0x3f));
+    }
+    vocab[token] = id++;
+  };
+  for (std::uint32_t c = 0x21; c <= 0x7e; ++c) add(c);
+  for (std::uint32_t c = 0xa1; c <= 0xff; ++c) {
+    if (c != 0xad) add(c);
+  }
+  for (std::uint32_t c = 0x100; c <= 0x143; ++c) add(c);
+  vocab["Ġa"] = 256;
+  vocab["Ã©"] = 257;
+  return {
+      {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}}},
+      {"decoder", {{"type", "ByteLevel"}}},
+      {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", {Json::array({"Ġ", "a"}), "Ã ©"}}}}};
+}
+
+}  // namespace
+
+TEST_CASE("neighbours are merged in the order of the merges, of equals the leftmost first") {
+  CHECK(ids(small_bpe(), "abc") == Ids{4});  // "b c" first, then "a bc"
+  CHECK(ids(small_bpe(), "ababc") == Ids{3, 4});
+  CHECK(ids(small_bpe(), "axxc") == Ids{0, 6, 6, 2});
+  Json fused = small_bpe();
+  fused["model"]["fuse_unk"] = true;
+  CHECK(ids(fused, "axxc") == Ids{0, 6, 2});
+  std::string longer;
+  for (int i = 0; i < 50'000; ++i) longer += "abc";
+  CHECK(ids(small_bpe(), longer) == Ids(50'000, 4));  // not quadratic, and as the short ones
+  fused["model"]["ignore_merges"] = true;
+  fused["model"]["merges"] = Json::array();
+  CHECK(ids(fused, "abc") == Ids{4});
+  CHECK(ids(fused, "abca") == Ids{0, 1, 2, 0});
+}
+
+TEST_CASE("byte-level pieces go through bytes and come back as text") {
+  const Tokenizer tokenizer = load(byte_level());
+  const std::string text = "é a\xf0\x9f\x98\x80\n";
+  const Encoding encoding = tokenizer.encode(text, {.return_offsets = true});
+  REQUIRE(encoding.ids.size() == 7);
+  CHECK(encoding.ids[0] == 257);
+  CHECK(encoding.ids[1] == 256);
+  CHECK(encoding.offsets[2] == std::pair<std::uint32_t, std::uint32_t>{3, 4});
+  CHECK(tokenizer.decode(encoding.ids) == text);
+  CHECK(tokenizer.decode(Ids{encoding.ids[2]}) == "\xef\xbf\xbd");
+  CHECK(tokenizer.encode(text).ids == encoding.ids);  // by way of the cache
+  CHECK(tokenizer.encode(text).ids == encoding.ids);
+}
+
+TEST_CASE("a streamed text never shows part of a character, and adds up to the whole") {
+  const Tokenizer tokenizer = load(byte_level());
+  const std::string text = "a \xf0\x9f\x98\x80 é \xe4\xb8\xad.";
+  StreamDecoder stream(tokenizer);
+  std::string shown;
+  for (const std::int32_t id : tokenizer.encode(text).ids) {
+    const std::string part = stream.push(id);
+    CHECK(part.find("\xef\xbf\xbd") == part.npos);
+    shown += part;
+  }
+  CHECK(shown + stream.finish() == text);
+  stream.push(tokenizer.encode("\xe4\xb8\xad").ids[0]);
+  CHECK(stream.finish() == "\xef\xbf\xbd");
+}
+
+TEST_CASE("bytes stand in for characters that the vocabulary lacks") {
+  Json json = small_bpe();
+  json["model"]["byte_fallback"] = true;
+  json["model"]["vocab"]["<0xC3>"] = 7;
+  json["model"]["vocab"]["<0xA9>"] = 8;
+  json["decoder"] = {{"type", "Sequence"},
+                     {"decoders", {{{"type", "ByteFallback"}}, {{"type", "Fuse"}}}}};
+  CHECK(ids(json, "aéb") == Ids{0, 7, 8, 1});
+  CHECK(ids(json, "aèb") == Ids{0, 6, 1});  // its second byte has no token
+  CHECK(load(json).decode(Ids{0, 7, 8, 1}) == "aéb");
+  CHECK(load(json).decode(Ids{0, 7, 1}) ==
+        "a\xef\xbf\xbd"
+        "b");
+}
+
+TEST_CASE("Unigram takes the cut with the greatest sum of scores") {
+  Json json = {
+      {"model",
+       {{"type", "Unigram"},
+        {"unk_id", 0},
+        {"vocab", Json::parse(R"([["<unk>",0],["a",-1],["b",-1],["ab",-1.5],["aba",-4]])")}}}};
+  CHECK(ids(json, "aba") == Ids{3, 1});
+  CHECK(ids(json, "axxb") == Ids{1, 0, 2});
+  json["model"]["vocab"][4][1] = -2.0;
+  CHECK(ids(json, "aba") == Ids{4});
+}
+
+TEST_CASE("a hostile BPE or Unigram file is refused with the key and the value") {
+  struct Case {
+    const char* name;
+    void (*bend)(Json&);
+    ErrorCode code;
+    const char* says;
+  };
+  const auto corrupt = ErrorCode::corrupt_checkpoint, unsupported = ErrorCode::unsupported;
+  for (const Case& c : {
+           Case{"merge of nothing", [](Json& j) { j["model"]["merges"].push_back("x y"); }, corrupt,
+                "merges[3]: the string \"x\" is not in the vocabulary"},
+           Case{"product missing", [](Json& j) { j["model"]["merges"].push_back("c c"); }, corrupt,
+                "\"cc\" is not in the vocabulary"},
+           Case{"merge of three", [](Json& j) { j["model"]["merges"].push_back("a b c"); }, corrupt,
+                "must be two tokens"},
+           Case{"merge of numbers", [](Json& j) { j["model"]["merges"].push_back({1, 2}); },
+                corrupt, "must be two tokens"},
+           Case{"merges an object", [](Json& j) { j["model"]["merges"] = Json::object(); }, corrupt,
+                "must be an array"},
+           Case{"no merges", [](Json& j) { j["model"].erase("merges"); }, corrupt,
+                "\"merges\" is missing"},
+           Case{"dropout", [](Json& j) { j["model"]["dropout"] = 0.1; }, unsupported,
+                "dropout 0.1"},
+           Case{"unknown token", [](Json& j) { j["model"]["unk_token"] = "?"; }, corrupt,
+                "unk_token"},
+           Case{"huge id", [](Json& j) { j["model"]["vocab"]["a"] = 4'000'000'000u; }, corrupt,
+                "an id must be"},
+           Case{"broken expression",
+                [](Json& j) {
+                  j["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"Regex", "(a"}}}};
+                },
+                corrupt, "cannot be read"},
+           Case{"huge expression",
+                [](Json& j) {
+                  j["pre_tokenizer"] = {{"type", "Split"},
+                                        {"pattern", {{"Regex", std::string(30'000, 'a')}}}};
+                },
+                corrupt, "more than the limit"},
+           Case{"unknown behavior",
+                [](Json& j) {
+                  j["pre_tokenizer"] = {
+                      {"type", "Split"}, {"pattern", {{"String", "a"}}}, {"behavior", "Odd"}};
+                },
+                corrupt, "behavior"},
+           Case{"parts by the thousand",
+                [](Json& j) {
+                  j["normalizer"] = {{"type", "Sequence"},
+                                     {"normalizers", Json(Json::array_t(1000, {{"type", "NFC"}}))}};
+                },
+                corrupt, "at most 64"},
+           Case{"score is a string",
+                [](Json& j) {
+                  j["model"] = {{"type", "Unigram"}, {"vocab", Json::parse(R"([["a","b"]])")}};
+                },
+                corrupt, "must be [token, score]"},
+           Case{"unk_id beyond",
+                [](Json& j) {
+                  j["model"] = {
+                      {"type", "Unigram"}, {"unk_id", 9}, {"vocab", Json::parse(R"([["a",0]])")}};
+                },
+                corrupt, "unk_id"},
+       }) {
+    CAPTURE(std::string(c.name));
+    Json json = small_bpe();
+    c.bend(json);
+    CHECK(contains(message_of(c.code, [&] { load(json); }), c.says));
+  }
+}
+
+TEST_CASE("an expression that never ends its search is given up") {
+  Json json = small_bpe();
+  json["pre_tokenizer"] = {
+      {"type", "Split"}, {"pattern", {{"Regex", "(a+)+[xyz]"}}}, {"behavior", "Isolated"}};
+  const Tokenizer tokenizer = load(json);
+  CHECK(contains(
+      message_of(ErrorCode::invalid_argument, [&] { tokenizer.encode(std::string(5000, 'a')); }),
+      "gives up on a text of 5000 bytes"));
+}
+
+TEST_CASE("the ids of GPT-2, Llama 3, Qwen 3 and Gemma 3 are those of Hugging Face tokenizers") {
+  const char* folder = std::getenv("GPUMCP_TEST_TOKENIZERS");
+  if (folder == nullptr || *folder == '\0') {
+    MESSAGE("skipped: GPUMCP_TEST_TOKENIZERS names no folder with gpt2/, llama3/, qwen3/, gemma3/");
+    return;
+  }
+  const auto texts = golden_lines("minilm/texts.jsonl");
+  for (const std::string name : {"gpt2", "llama3", "qwen3", "gemma3"}) {
+    CAPTURE(name);
+    const Tokenizer tokenizer = Tokenizer::from_pretrained(std::filesystem::path(folder) / name);
+    const auto golden = golden_lines("tokenizers/" + name + ".jsonl");
+    REQUIRE(golden.size() == texts.size());
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      CAPTURE(i);
+      const std::string text = texts[i]["text"].get<std::string>();
+      const Ids expected = golden[i]["ids"].get<Ids>();
+      Ids with_front = golden[i]["front"].get<Ids>();
+      with_front.insert(with_front.end(), expected.begin(), expected.end());
+      CHECK(tokenizer.encode(text, {.add_special_tokens = false}).ids == expected);
+      CHECK(tokenizer.encode(text, {.return_offsets = true}).ids == with_front);
+      CHECK(tokenizer.decode(expected, false) == golden[i].value("decoded", text));
+      StreamDecoder stream(tokenizer, false);
+      std::string shown;
+      for (const std::int32_t id : expected) shown += stream.push(id);
+      shown += stream.finish();
+      CHECK(shown == golden[i].value("decoded", text));
+    }
+  }
+}
