@@ -272,56 +272,54 @@ TEST_CASE("progress keeps a call alive, up to the cap") {
 TEST_CASE("garbage, unknown ids and tokens are passed over") {
   Scripted s([](const Json&) { return tool_page("a", ""); });
   for (const char* line :
-       {
-    "not json", "[]", "{}", "null", R"({"jsonrpc":"2.0","id":99,"result":{}})",
+       {"not json", "[]", "{}", "null", R"({"jsonrpc":"2.0","id":99,"result":{}})",
         R"({"jsonrpc":"2.0","id":"99","error":{"code":1}})",
         R"({"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":[]}})",
         R"({"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":7}})",
         R"({"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged"})",
         R"({"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":{}}})",
-        R"({"jsonrpc":"2.0","id":1,"method":"sampling/createMessage"})",
-        REQUIRE(s.far->write(line));
-    CHECK(s.client->list_tools());
+        R"({"jsonrpc":"2.0","id":1,"method":"sampling/createMessage"})", "\xff\xfe"})
+    REQUIRE(s.far->write(line));
+  CHECK(s.client->list_tools());
 }
 
 TEST_CASE("a call from a callback is refused instead of waiting for ever") {
-    std::promise<ErrorCode> code;
-    Client* client = nullptr;
-    Scripted s([](const Json&) { return tool_page("a", ""); },
-               {.on_notification = [&](const std::string&, std::string_view) {
-                 code.set_value(client->list_tools().error().code);
-               }});
-    client = s.client.get();
-    REQUIRE(s.far->write(R"({"jsonrpc":"2.0","method":"notifications/x"})"));
-    CHECK(code.get_future().get() == ErrorCode::internal_error);
+  std::promise<ErrorCode> code;
+  Client* client = nullptr;
+  Scripted s([](const Json&) { return tool_page("a", ""); },
+             {.on_notification = [&](const std::string&, std::string_view) {
+               code.set_value(client->list_tools().error().code);
+             }});
+  client = s.client.get();
+  REQUIRE(s.far->write(R"({"jsonrpc":"2.0","method":"notifications/x"})"));
+  CHECK(code.get_future().get() == ErrorCode::internal_error);
 }
 
 TEST_CASE("log lines reach on_log, and the level goes along with each call") {
-    std::promise<LogMessage> line;
-    Joined j(Era::modern, {.on_log = [&](const LogMessage& m) { line.set_value(m); }});
-    j.server.expose("log", "Logs.", [](Context& c) {
-      c.log(LogLevel::debug, "too little", "l");
-      c.log(LogLevel::warning, {{"k", 1}}, "l");
-      return 1;
-    });
-    CHECK(j.client->set_log_level(LogLevel::info));
-    CHECK(j.client->call_tool("log", Json::object()));
-    const LogMessage seen = line.get_future().get();
-    CHECK(seen.level == LogLevel::warning);
-    CHECK(seen.data["k"] == 1);
+  std::promise<LogMessage> line;
+  Joined j(Era::modern, {.on_log = [&](const LogMessage& m) { line.set_value(m); }});
+  j.server.expose("log", "Logs.", [](Context& c) {
+    c.log(LogLevel::debug, "too little", "l");
+    c.log(LogLevel::warning, {{"k", 1}}, "l");
+    return 1;
+  });
+  CHECK(j.client->set_log_level(LogLevel::info));
+  CHECK(j.client->call_tool("log", Json::object()));
+  const LogMessage seen = line.get_future().get();
+  CHECK(seen.level == LogLevel::warning);
+  CHECK(seen.data["k"] == 1);
 }
 
 TEST_CASE("an error that names no request is that of the only one in flight") {
-    Scripted* server = nullptr;
-    Scripted s([&](const Json& m) {
-      if (m["method"] == "tools/list") return tool_page("a", "");
-      (void)server->far->write(
-          R"({"jsonrpc":"2.0","error":{"code":-32700,"message":"unreadable"}})");
-      return std::string();
-    });
-    server = &s;
-    const auto failed = s.client->call_tool("x", Json::object());
-    REQUIRE_FALSE(failed);
-    CHECK(failed.error().message == "unreadable");
-    CHECK(s.client->list_tools());
+  Scripted* server = nullptr;
+  Scripted s([&](const Json& m) {
+    if (m["method"] == "tools/list") return tool_page("a", "");
+    (void)server->far->write(R"({"jsonrpc":"2.0","error":{"code":-32700,"message":"unreadable"}})");
+    return std::string();
+  });
+  server = &s;
+  const auto failed = s.client->call_tool("x", Json::object());
+  REQUIRE_FALSE(failed);
+  CHECK(failed.error().message == "unreadable");
+  CHECK(s.client->list_tools());
 }
