@@ -1,9 +1,10 @@
 // The endpoint of Streamable HTTP: what happens to one request once its head has been read.
-// Stateless and thread-safe; each connection's thread calls serve(). Private to mcp.
+// Thread-safe; each connection's thread calls serve(). Private to mcp.
 #pragma once
 
 #include "mcp/http_exchange.h"
 #include "mcp/http_server.h"
+#include "mcp/http_sessions.h"
 
 namespace gpumcp::mcp {
 
@@ -16,11 +17,22 @@ class HttpEndpoint {
   bool serve(HttpConnection& connection, const HttpHead& head) const;
   // The answer to a request that could not be read: closes.
   static void refuse(HttpConnection& connection, int status, std::string_view why = {});
+  size_t sessions() const { return sessions_.size(); }
 
  private:
+  std::shared_ptr<HttpExchange> make_exchange(HttpConnection& connection, const HttpHead& head,
+                                              bool held) const;
+  // False: it could not be read, and was refused.
+  bool read_json(HttpConnection& connection, const HttpHead& head, std::string& body) const;
+  bool no_such_session(HttpConnection& connection, const HttpHead& head) const;
+  bool get_stream(HttpConnection& connection, const HttpHead& head) const;
+  bool end_session(HttpConnection& connection, const HttpHead& head) const;
+  bool open_pair(HttpConnection& connection, const HttpHead& head) const;
+  bool post_pair(HttpConnection& connection, const HttpHead& head) const;
   bool post(HttpConnection& connection, const HttpHead& head) const;
   bool post_batch(HttpConnection& connection, const HttpHead& head, const std::string& body,
-                  const std::shared_ptr<HttpExchange>& exchange) const;
+                  const std::shared_ptr<HttpExchange>& exchange,
+                  const std::shared_ptr<HttpSession>& session) const;
   bool get(HttpConnection& connection, const HttpHead& head) const;
   // A short answer without JSON-RPC, its unread body discarded with the connection.
   bool reply(HttpConnection& connection, const HttpHead& head, HttpReply reply) const;
@@ -31,6 +43,7 @@ class HttpEndpoint {
   Server& server_;
   const HttpOptions& options_;
   const HttpGuard guard_;
+  mutable HttpSessions sessions_;
 };
 
 }  // namespace gpumcp::mcp

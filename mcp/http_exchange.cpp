@@ -11,6 +11,8 @@ namespace {
 
 // Notifications for a client that does not read are dropped from here on; the response never is.
 constexpr size_t kMaxPendingNotifications = 1 << 20;
+// A client of a long stream that lets this much pile up is cut off.
+constexpr size_t kMaxPending = 32u << 20;
 
 }  // namespace
 
@@ -79,39 +81,100 @@ void HttpExchange::flush() {
   }
 }
 
+std::string sse_event(std::string_view message, std::string_view id, std::string_view type) {
+  std::string out;
+  out.reserve(message.size() + id.size() + type.size() + 32);
+  if (!id.empty()) ((out += "id: ") += id) += '\n';
+  if (!type.empty()) ((out += "event: ") += type) += '\n';
+  const size_t data = out.size();
+  (out += "data: ") += message;
+  // A JSON text has line ends only between tokens; one event is one line.
+  std::replace_if(
+      out.begin() + static_cast<std::ptrdiff_t>(data), out.end(),
+      [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  out += "\n\n";
+  return out;
+}
+
 std::string HttpExchange::stream_head(int status) {
   streaming_ = true;
   HttpHeaders headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}};
+  headers.insert(headers.end(), headers_.begin(), headers_.end());
   if (options_.chunked) headers.emplace_back("Transfer-Encoding", "chunked");
-  return response_head(status, "text/event-stream", std::nullopt, options_.keep_alive, headers);
+  std::string out =
+      response_head(status, "text/event-stream", std::nullopt, options_.keep_alive, headers);
+  if (!prologue_.empty()) out += options_.chunked ? chunk(prologue_) : prologue_;
+  return out;
 }
 
-void HttpExchange::send_event(std::string_view message, bool last, int status) {
-  std::string event = "data: ";
-  event += message;
-  // A JSON text has line ends only between tokens; one event is one line.
-  std::replace_if(event.begin(), event.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
-  event += "\n\n";
+void HttpExchange::send_stream(std::string_view events, bool last, int status) {
   std::string out = streaming_ ? std::string() : stream_head(status);
-  out += options_.chunked ? chunk(event) : event;
+  if (!events.empty()) out += options_.chunked ? chunk(events) : std::string(events);
   if (last && options_.chunked) out += kLastChunk;
   send(out);
 }
 
-void HttpExchange::notify(std::string message) {
+void HttpExchange::set_headers(HttpHeaders headers) {
   std::scoped_lock lock(mutex_);
-  if (done_ || !options_.accepts.events || pending_.size() > kMaxPendingNotifications) return;
-  send_event(message, false);
+  headers_ = std::move(headers);
 }
+
+void HttpExchange::set_prologue(std::string events) {
+  std::scoped_lock lock(mutex_);
+  prologue_ = std::move(events);
+}
+
+void HttpExchange::set_resumable() {
+  std::scoped_lock lock(mutex_);
+  resumable_ = true;
+}
+
+void HttpExchange::open_stream() {
+  std::scoped_lock lock(mutex_);
+  if (!done_ && !streaming_) send(stream_head(200));
+}
+
+void HttpExchange::events(std::string_view text, bool must) {
+  std::scoped_lock lock(mutex_);
+  if (done_ || !options_.accepts.events) return;
+  if (!must && pending_.size() > kMaxPendingNotifications) return;
+  if (pending_.size() > kMaxPending) {
+    broken_ = true;
+    return wake();
+  }
+  send_stream(text, false);
+}
+
+void HttpExchange::end(std::string_view events) {
+  std::scoped_lock lock(mutex_);
+  if (std::exchange(done_, true)) return;
+  send_stream(events, true);
+  if (attached_) wake();
+}
+
+bool HttpExchange::is_stream() const {
+  std::scoped_lock lock(mutex_);
+  return streaming_ || !options_.accepts.json;
+}
+
+void HttpExchange::refuse(int status, std::string_view body, HttpHeaders headers) {
+  std::scoped_lock lock(mutex_);
+  if (std::exchange(done_, true)) return;
+  send(response_head(status, "application/json", body.size(), options_.keep_alive, headers), body);
+  if (wake_when_done_ && attached_) wake();
+}
+
+void HttpExchange::notify(std::string message) { events(sse_event(message), false); }
 
 void HttpExchange::respond(std::string message, std::optional<ErrorCode> code) {
   std::scoped_lock lock(mutex_);
   if (done_) return;
   done_ = true;
   if (streaming_ || !options_.accepts.json) {
-    send_event(message, true, status_of(code));
+    send_stream(sse_event(message), true, status_of(code));
   } else {
-    send(response_head(status_of(code), "application/json", message.size(), options_.keep_alive),
+    send(response_head(status_of(code), "application/json", message.size(), options_.keep_alive,
+                       headers_),
          message);
   }
   if (wake_when_done_ && attached_) wake();
@@ -154,7 +217,7 @@ bool HttpExchange::wait(const std::function<void()>& cancel) {
     if (done_ && pending_.empty()) return leave(options_.keep_alive && !peer_gone);
     // In 2026-07-28 a client that closes has cancelled; before, its call runs on (mcp-spec, pitfall
     // 5).
-    if (peer_gone && modern_.value_or(true)) break;
+    if (peer_gone && (options_.held || modern_.value_or(true) || (resumable_ && streaming_))) break;
     const auto now = Clock::now();
     if (connection_.stopping() && !stop_at) stop_at = now + options_.drain;
     if (stop_at && now >= *stop_at) break;

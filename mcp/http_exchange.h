@@ -27,6 +27,7 @@ struct ExchangeOptions {
   std::chrono::milliseconds comment_every = std::chrono::seconds(15);
   std::chrono::milliseconds drain =
       std::chrono::milliseconds(800);  // for an answer, once the server stops
+  bool held = false;                   // a stream that only the server or a disconnect ends
 };
 
 class HttpExchange final : public ReplySink {
@@ -38,6 +39,23 @@ class HttpExchange final : public ReplySink {
   void dropped() override;
   void settled(bool modern) override;
 
+  // What the streams of sessions do with it (mcp/http_stream.h).
+  // Headers of the response, and what an event stream begins with. Before anything was sent.
+  void set_headers(HttpHeaders headers);
+  void set_prologue(std::string events);
+  // A peer that leaves an open event stream may come back for the rest: wait() lets it go.
+  void set_resumable();
+  void open_stream();
+  // Whole events, as they stand in the stream. `must`: not dropped for a client that does not read.
+  void events(std::string_view text, bool must);
+  // Ends the event stream, after `events`.
+  void end(std::string_view events = {});
+  bool takes_events() const { return options_.accepts.events; }
+  // The response will be, or is, an event stream.
+  bool is_stream() const;
+  // Instead of a response: a refusal with a status of its own.
+  void refuse(int status, std::string_view body, HttpHeaders headers = {});
+
   // The connection's thread: until the response is out or cannot be delivered. `cancel` is called
   // when a modern client has left (which cancels its request), or the server stops. True: the
   // connection is fit for more.
@@ -47,7 +65,7 @@ class HttpExchange final : public ReplySink {
   using Clock = std::chrono::steady_clock;
   int status_of(std::optional<ErrorCode> code) const;
   void send(std::string_view head, std::string_view body = {});
-  void send_event(std::string_view message, bool last, int status = 200);
+  void send_stream(std::string_view events, bool last, int status = 200);
   std::string stream_head(int status);
   void flush();
   void tick(Clock::time_point now);
@@ -57,12 +75,18 @@ class HttpExchange final : public ReplySink {
   HttpConnection& connection_;  // only while attached_
   const ExchangeOptions options_;
   const Clock::time_point began_ = Clock::now();
-  std::mutex mutex_;  // guards what follows
+  mutable std::mutex mutex_;  // guards what follows
   bool attached_ = true, streaming_ = false, done_ = false, broken_ = false,
-       wake_when_done_ = false;
+       wake_when_done_ = false, resumable_ = false;
+  HttpHeaders headers_;
+  std::string prologue_;
   std::optional<bool> modern_;  // once settled
   std::string pending_;         // what the socket did not take yet
   Clock::time_point last_write_ = began_;
 };
+
+// A message as one event: one line of data. Empty id, type: none.
+std::string sse_event(std::string_view message, std::string_view id = {},
+                      std::string_view type = {});
 
 }  // namespace gpumcp::mcp

@@ -133,6 +133,7 @@ class HttpServer::Impl final : public httplib::Server {
   }
 
   int bound_port() const { return port_; }
+  size_t sessions() const { return endpoint_->sessions(); }
   std::string url() const {
     return fmt::format("http://{}:{}{}", host_in_url(options_.host), port_, options_.path);
   }
@@ -202,6 +203,7 @@ int HttpServer::port() const { return impl_->bound_port(); }
 std::string HttpServer::url() const { return impl_->url(); }
 void HttpServer::serve() { impl_->serve(); }
 void HttpServer::stop() { impl_->stop_all(); }
+size_t HttpServer::sessions() const { return impl_->sessions(); }
 size_t HttpServer::connections() const { return impl_->connections(); }
 
 }  // namespace gpumcp::mcp

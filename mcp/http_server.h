@@ -2,11 +2,14 @@
 // streamable-http).
 //
 //   POST /mcp     one message in, JSON or an event stream out (mcp/http_exchange.h)
-//   GET /healthz  "ok"; GET /readyz; GET of what options.get adds; everything else is refused
+//   GET, DELETE /mcp   up to 2025-11-25: a session's own stream, or the rest of a broken one; its
+//   end GET /sse, POST /messages   the two endpoints of 2024-11-05 (HTTP+SSE) GET /healthz  "ok";
+//   GET /readyz; GET of what options.get adds; everything else is refused
 //
 // Host, Origin and token are checked before a body is read. Each connection has a thread, at most
-// max_connections of them, so open streams never keep others waiting. Without sessions so far:
-// `initialize` is answered statelessly. listen() and its failures come first, then serve() on a
+// max_connections of them, so open streams never keep others waiting. `initialize` begins a session
+// (mcp/http_sessions.h); requests of the older versions that name none are served without one, as
+// hosts expect that ignore Mcp-Session-Id. listen() and its failures come first, then serve() on a
 // thread of the caller's choice; stop() from any thread, or the Server's stop(), ends it. The
 // Server must outlive it.
 #pragma once
@@ -17,6 +20,7 @@
 #include <vector>
 
 #include "mcp/http_connection.h"
+#include "mcp/http_limits.h"
 #include "mcp/server.h"
 
 namespace gpumcp::mcp {
@@ -33,6 +37,7 @@ struct HttpOptions {
   std::string host = "127.0.0.1";  // a name or an address; beyond loopback a token is needed
   int port = 0;                    // 0 picks a free one
   std::string path = "/mcp";
+  std::string sse_path = "/sse", messages_path = "/messages";  // empty: none
   // affect safety
   std::vector<std::string> allowed_hosts = {};    // besides loopback names and `host`
   std::vector<std::string> allowed_origins = {};  // scheme://host[:port], besides the server's own
@@ -42,6 +47,8 @@ struct HttpOptions {
   size_t max_headers = 100;
   size_t max_batch = 64;  // messages in a 2025-03-26 batch
   HttpTimeouts timeouts = {};
+  HttpSessionLimits sessions = {};
+  bool require_session = false;  // 400 to requests of the older versions that name no session
   // affect streaming
   std::chrono::milliseconds stream_after =
       std::chrono::seconds(5);  // of silence: hosts wait 60 s for a head
@@ -72,6 +79,7 @@ class HttpServer {
   void serve();
   void stop();
   size_t connections() const;
+  size_t sessions() const;
 
   class Impl;
 

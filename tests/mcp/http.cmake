@@ -4,6 +4,7 @@ add_executable(mcp_http_test
   mcp/http_client_test.cpp
   mcp/http_guards_test.cpp
   mcp/http_server_test.cpp
+  mcp/http_sessions_test.cpp
   mcp/http_support.cpp
   mcp/http_stream_test.cpp
   mcp/http_wire_test.cpp

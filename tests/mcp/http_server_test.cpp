@@ -48,7 +48,7 @@ TEST_CASE("both eras call on one connection, in plain JSON") {
   }
 }
 
-TEST_CASE("initialize is answered without a session, also where the version header is absent") {
+TEST_CASE("initialize begins a session, also where the version header is absent") {
   Fixture f;
   Json params = {{"protocolVersion", "2025-06-18"},
                  {"capabilities", Json::object()},
@@ -56,7 +56,7 @@ TEST_CASE("initialize is answered without a session, also where the version head
   Reply reply = f.ask(legacy(request(1, "initialize", params), ""));
   CHECK(reply.status == 200);
   CHECK(reply.json()["result"]["protocolVersion"] == "2025-06-18");
-  CHECK(reply.headers.count("mcp-session-id") == 0);
+  CHECK(reply.headers.count("mcp-session-id") == 1);
   CHECK(f.ask(post(R"({"jsonrpc":"2.0","method":"notifications/initialized"})")).status == 202);
   CHECK(f.ask(legacy(request(2, "tools/list"), "")).json()["result"]["tools"].size() == 3);
   CHECK(f.ask(legacy(request(3, "ping"))).json()["result"] == Json::object());
@@ -166,7 +166,7 @@ TEST_CASE("methods and paths beyond the endpoint's are refused") {
     wire.send(plain(method, "/mcp"));
     Reply reply = wire.read_head();
     CHECK(reply.status == 405);
-    CHECK(reply.headers["allow"] == "POST");
+    CHECK(reply.headers["allow"] == "POST, GET, DELETE");
   }
   for (const char* path : {"/", "/mcpx", "/mcp/", "/.well-known/oauth-protected-resource",
                            "/.well-known/oauth-authorization-server/mcp"})

@@ -139,6 +139,28 @@ std::optional<std::string> Wire::read_event() {
   }
 }
 
+std::optional<Wire::Event> Wire::read_whole_event() {
+  Event out;
+  bool any = false;
+  while (true) {
+    std::string text = stream_line();
+    if (stream_ended_) return std::nullopt;
+    if (text.empty() && any) return out;
+    for (auto [name, into] : {std::pair("id: ", &out.id), std::pair("event: ", &out.type),
+                              std::pair("data: ", &out.data)}) {
+      if (!text.starts_with(name)) continue;
+      *into = text.substr(std::string_view(name).size());
+      any = true;
+    }
+  }
+}
+
+std::string Wire::rest_of_stream() {
+  std::string out;
+  while (!stream_ended_) (out += stream_line()) += '\n';
+  return out;
+}
+
 std::string Wire::read_comment() {
   while (true) {
     std::string text = stream_line();

@@ -53,8 +53,13 @@ class Wire {
   Reply read_head();                        // of the next response; the body follows
   Reply read();                             // a whole response
   std::optional<std::string> read_event();  // the next "data:" of a stream; nullopt: it ended
-  std::string read_comment();               // the next ":" line of a stream
-  bool closed();                            // the server closes within kPatience
+  struct Event {
+    std::string id, type, data;
+  };
+  std::optional<Event> read_whole_event();  // also one without data; nullopt: the stream ended
+  std::string rest_of_stream();
+  std::string read_comment();  // the next ":" line of a stream
+  bool closed();               // the server closes within kPatience
   void close_writing();
   void close();
 

@@ -3,10 +3,13 @@ import { load, run, target } from './steps.mjs';
 
 const { Client } = load('@modelcontextprotocol/sdk/client/index.js');
 const { StdioClientTransport } = load('@modelcontextprotocol/sdk/client/stdio.js');
+const { SSEClientTransport } = load('@modelcontextprotocol/sdk/client/sse.js');
 const { StreamableHTTPClientTransport } = load('@modelcontextprotocol/sdk/client/streamableHttp.js');
 
 const client = new Client({ name: 'gpumcp-tests', version: '1' });
-const transport = target.url
+const transport = target.mode === 'sse'
+  ? new SSEClientTransport(new URL(target.url))
+  : target.url
   ? new StreamableHTTPClientTransport(new URL(target.url))
   : new StdioClientTransport({ command: target.command, args: target.args, env: target.env });
 let version;

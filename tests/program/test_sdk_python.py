@@ -8,7 +8,8 @@ import anyio
 import pytest
 from client import LEGACY, MODERN
 from conftest import BIN
-from mcp import Client, MCPError, StdioServerParameters
+from mcp import Client, ClientSession, MCPError, StdioServerParameters
+from mcp.client.sse import sse_client
 
 MODES = {"legacy": LEGACY[-1], "auto": MODERN, MODERN: MODERN}
 
@@ -69,3 +70,16 @@ def test_the_sdk_is_the_pinned_one():
     pins = dict(line.split("==") for line in open(os.path.join(os.path.dirname(__file__), "../requirements.txt"))
                 if "==" in line)
     assert version("mcp") == pins["mcp"].strip(), sys.executable
+
+
+def test_the_sse_client_calls_over_http_and_sse(world):
+    http = world.serve_http()
+
+    async def main():
+        async with sse_client(f"http://{http.host}:{http.port}/sse") as (read, write):
+            async with ClientSession(read, write) as session:
+                await session.initialize()
+                result = await session.call_tool("get_embedding", {"text": "hello world"})
+                assert result.structured_content["dims"] == 384
+
+    anyio.run(main)

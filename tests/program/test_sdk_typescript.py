@@ -29,7 +29,7 @@ def drive(world, driver, transport, mode):
         target = {"command": str(BIN), "args": ["serve", "--idle", "1"], "env": world.env}
     else:
         http = world.serve_http()
-        target = {"url": f"http://{http.host}:{http.port}/mcp"}
+        target = {"url": f"http://{http.host}:{http.port}/{'sse' if mode == 'sse' else 'mcp'}"}
     done = subprocess.run(
         [NODE, str(DRIVERS / driver)], input=json.dumps({"mode": mode, **target}), text=True, timeout=90,
         env={**os.environ, "GPUMCP_TEST_NODE": str(PACKAGES)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -58,3 +58,9 @@ def test_client_2_x(world, transport, mode, version):
 @pytest.mark.parametrize("transport", ["stdio", "http"])
 def test_client_1_x(world, transport):
     check(drive(world, "client_v1.mjs", transport, "legacy"), LEGACY[-1])
+
+
+def test_client_1_x_over_http_and_sse(world):
+    seen = drive(world, "client_v1.mjs", "http", "sse")
+    assert "get_embedding" in seen["tools"]
+    assert seen["many"] == [f"text number {i}" for i in range(16)]
