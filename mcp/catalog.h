@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "mcp/param_headers.h"
 #include "mcp/server.h"
 #include "mcp/uri_template.h"
 
@@ -27,6 +28,7 @@ class Catalog {
     ToolHandler handler;  // empty: forwarded
     std::shared_ptr<const Forwarder> forwarder;
     uint64_t number = 0;
+    std::vector<ParamHeader> param_headers = {};
   };
   struct ResourceEntry {
     ResourceTemplate resource;  // uriTemplate holds the URI of a plain resource

@@ -10,9 +10,15 @@ namespace gpumcp::mcp {
 namespace {
 
 HttpClaims claims_of(const HttpHead& head) {
-  HttpClaims claims{head.find("mcp-protocol-version"), head.find("mcp-method"), std::nullopt};
+  HttpClaims claims{head.find("mcp-protocol-version"), head.find("mcp-method"), std::nullopt, {}};
   if (auto name = head.find("mcp-name"))
     claims.name = decode_header_value(*name);  // not strict: as if absent
+  constexpr std::string_view kParam = "mcp-param-";
+  for (auto& [key, value] : head.headers) {
+    if (!key.starts_with(kParam)) continue;
+    auto [it, fresh] = claims.params.emplace(key.substr(kParam.size()), value);
+    if (!fresh) (it->second += ", ") += value;
+  }
   return claims;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <set>
 #include <string_view>
@@ -100,6 +101,17 @@ class Walk {
   std::set<std::string> names_;
 };
 
+// "07" and "7.0" are the integer 7.
+bool same_integer(const std::string& text, const Json& arguments, const ParamHeader& mark) {
+  const Json* value = &arguments;
+  for (const std::string& name : mark.path) value = member(*value, name);
+  double number = 0;
+  const char* end = text.data() + text.size();
+  const auto [last, error] = std::from_chars(text.data(), end, number);
+  return value->is_number() && error == std::errc() && last == end &&
+         number == value->get<double>() && std::abs(number) <= 9007199254740991.0;
+}
+
 }  // namespace
 
 Result<std::vector<ParamHeader>> find_param_headers(const Json& input_schema) {
@@ -123,6 +135,27 @@ std::optional<std::string> param_header_text(const Json& arguments, const ParamH
   const double number = value->get<double>();  // 7.0 is an integer to JSON Schema
   if (std::trunc(number) != number || std::abs(number) > 9007199254740991.0) return std::nullopt;
   return fmt::format("{}", static_cast<int64_t>(number));
+}
+
+Result<void> compare_param_headers(const Json& arguments, const std::vector<ParamHeader>& marks,
+                                   const std::map<std::string, std::string, std::less<>>& headers) {
+  for (const ParamHeader& mark : marks) {
+    const auto wanted = param_header_text(arguments, mark);
+    const auto came = headers.find(lower_ascii(mark.name));
+    if (!wanted && came == headers.end()) continue;
+    const auto wrong = [&](std::string_view what) {
+      return fail(ErrorCode::header_mismatch,
+                  fmt::format("header Mcp-Param-{} {}; the argument \"{}\" is {}", mark.name, what,
+                              mark.path.back().substr(0, 80),
+                              wanted ? to_text(Json(wanted->substr(0, 80))) : "absent"));
+    };
+    if (came == headers.end()) return wrong("is missing");
+    const auto text = decode_header_value(came->second);
+    if (!text) return wrong("is not strict Base64 of UTF-8");
+    if (wanted && (*text == *wanted || same_integer(*text, arguments, mark))) continue;
+    return wrong(fmt::format("is {}", to_text(Json(text->substr(0, 80)))));
+  }
+  return {};
 }
 
 }  // namespace gpumcp::mcp

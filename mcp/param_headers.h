@@ -5,6 +5,7 @@
 // encode_header_value.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -26,5 +27,11 @@ Result<std::vector<ParamHeader>> find_param_headers(const Json& input_schema);
 // The argument as text: a string as it is, an integer in decimal, true or false. nullopt: it is
 // absent, null or something else, and so has no header.
 std::optional<std::string> param_header_text(const Json& arguments, const ParamHeader& header);
+
+// A server's check of the headers that came: by what follows "Mcp-Param-", in lower case, encoded.
+// Error header_mismatch: one is missing, says something else than the argument, or is not strictly
+// encoded. Integers are compared as numbers. Headers that no mark names are ignored.
+Result<void> compare_param_headers(const Json& arguments, const std::vector<ParamHeader>& marks,
+                                   const std::map<std::string, std::string, std::less<>>& headers);
 
 }  // namespace gpumcp::mcp

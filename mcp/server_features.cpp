@@ -47,6 +47,11 @@ void Server::Impl::edit(const std::function<void(Catalog&, uint64_t)>& change) {
 void Server::Impl::add_tool(Catalog::ToolEntry entry, Checks checks) {
   if (std::string problem = check_tool(entry.tool, options.for_hosts); !problem.empty())
     throw std::invalid_argument(problem);
+  auto headers = find_param_headers(entry.tool.inputSchema);
+  if (!headers)  // clients leave such a tool out
+    throw std::invalid_argument(
+        fmt::format("tool \"{}\": {}", entry.tool.name, headers.error().message));
+  entry.param_headers = std::move(*headers);
   if (checks == Checks::by_schema)
     entry.handler = check_calls(entry.tool, std::move(entry.handler));
   edit([&](Catalog& catalog, uint64_t number) {

@@ -121,7 +121,7 @@ void Session::receive_request(Message message, std::shared_ptr<ReplySink> sink,
 }
 
 void Session::dispatch(Message message, std::shared_ptr<ReplySink> sink, const HttpClaims* http) {
-  Request r{.message = std::move(message), .sink = std::move(sink)};
+  Request r{.message = std::move(message), .sink = std::move(sink), .http = http};
   if (auto ok = read_params(r); !ok) return fail_request(r, ok.error());
   if (auto ok = settle_era(r, http); !ok) return fail_request(r, ok.error());
   if (auto own = server_->methods.find(r.message.method()); own != server_->methods.end()) {

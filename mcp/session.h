@@ -56,9 +56,12 @@ class ReplySink {
 // "headers").
 struct HttpClaims {
   std::optional<std::string> protocol_version, method, name;
+  // Mcp-Param-*: by what follows that, in lower case; as they came, encoded.
+  std::map<std::string, std::string, std::less<>> params = {};
 };
 
 class Call;
+struct ParamHeader;
 class Listen;
 
 class Session : public std::enable_shared_from_this<Session> {
@@ -123,6 +126,8 @@ class Session : public std::enable_shared_from_this<Session> {
   void respond(Request& request, std::string_view result);
   void respond_cacheable(Request& request, std::string_view result);
   void fail_request(Request& request, const Error& error);
+  Result<void> check_param_headers(const Request& request,
+                                   const std::vector<ParamHeader>& headers) const;
   std::shared_ptr<Call> start_call(Request& request, std::string name);
   // Runs a handler on the pool, inside the barrier: whatever it throws becomes this call's answer.
   void run(std::shared_ptr<Call> call, std::function<void(Call&)> handler);

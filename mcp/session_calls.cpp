@@ -5,6 +5,7 @@
 
 #include "mcp/call.h"
 #include "mcp/json_members.h"
+#include "mcp/param_headers.h"
 #include "mcp/server_impl.h"
 #include "mcp/session_request.h"
 
@@ -64,6 +65,14 @@ void Session::run(std::shared_ptr<Call> call, std::function<void(Call&)> handler
                                    server_->options.max_queued_calls));
 }
 
+Result<void> Session::check_param_headers(const Request& r,
+                                          const std::vector<ParamHeader>& headers) const {
+  if (!r.modern || !r.http || headers.empty()) return {};
+  auto arguments = parse_json(r.arguments.empty() ? "{}" : r.arguments);
+  if (!arguments) return tl::unexpected(std::move(arguments.error()));
+  return compare_param_headers(*arguments, headers, r.http->params);
+}
+
 void Session::call_tool(Request& r) {
   if (!r.name.starts_with('"'))
     return fail_request(
@@ -81,6 +90,8 @@ void Session::call_tool(Request& r) {
   if (r.arguments == "null") r.arguments = {};
   if (!r.arguments.empty() && !r.arguments.starts_with('{'))
     return fail_request(r, {ErrorCode::invalid_params, "params.arguments: expected an object"});
+  if (auto ok = check_param_headers(r, entry->param_headers); !ok)
+    return fail_request(r, ok.error());
   auto call = start_call(r, std::move(name));
   if (!call) return;
   if (entry->forwarder) return (*entry->forwarder)(call);

@@ -20,6 +20,7 @@ Error resource_not_found(const std::string& uri, bool modern);
 struct Session::Request {
   Message message;
   std::shared_ptr<ReplySink> sink;
+  const HttpClaims* http = nullptr;
   bool modern = false;
   std::string version;
   Json meta = Json::object();

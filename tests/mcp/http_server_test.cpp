@@ -393,3 +393,37 @@ TEST_CASE("clients that use the same ids at once get their own answers") {
   for (auto& thread : threads) thread.join();
   CHECK(right == 16 * 25);
 }
+
+TEST_CASE("pitfall 10: Mcp-Param headers must say what the arguments say, strictly encoded") {
+  Fixture f;
+  f.server().add_tool(
+      {.name = "route",
+       .description = "Routes.",
+       .inputSchema = Json::parse(
+           R"({"type":"object","properties":{"region":{"type":"string","x-mcp-header":"Region"},
+               "n":{"type":"integer","x-mcp-header":"N"}}})")},
+      [](const Json&, Context&) { return CallToolResult::text("routed"); });
+  auto ask = [&](Json arguments, const std::string& headers) {
+    const Reply reply = f.ask(modern(modern_call(1, "route", std::move(arguments)), headers));
+    if (reply.status != 200) CHECK(code_of(reply) == -32020);
+    return reply.status;
+  };
+  const std::string region = "Mcp-Param-Region: ", n = "mcp-param-n: ";
+  CHECK(ask({{"region", "eu"}}, region + "eu\r\n") == 200);
+  CHECK(ask({{"region", "eu"}}, region + "=?base64?ZXU=?=\r\n") == 200);
+  CHECK(ask({{"region", "é"}}, region + "=?base64?w6k=?=\r\n") == 200);
+  CHECK(ask({{"region", ""}}, region + "\r\n") == 200);
+  CHECK(ask({{"n", 7}}, n + "7\r\n") == 200);
+  CHECK(ask({{"n", 7}}, n + "07.0\r\n") == 200);
+  CHECK(ask({{"region", nullptr}}, "Mcp-Param-Other: x\r\n") == 200);
+  CHECK(ask({{"region", "eu"}}, "") == 400);
+  CHECK(ask({{"region", "eu"}}, region + "us\r\n") == 400);
+  CHECK(ask({{"region", "eu"}}, region + "EU\r\n") == 400);
+  CHECK(ask({{"region", "eu"}}, region + "=?base64?ZXU?=\r\n") == 400);
+  CHECK(ask({{"region", "eu"}}, region + "=?base64?ZXV=?=\r\n") == 400);
+  CHECK(ask({{"region", "eu"}}, region + "eu\r\n" + region + "us\r\n") == 400);
+  CHECK(ask({{"n", 7}}, n + "8\r\n") == 400);
+  CHECK(ask(Json::object(), region + "eu\r\n") == 400);
+  // Before 2026-07-28 there are no such headers.
+  CHECK(f.ask(legacy(legacy_call(1, "route", {{"region", "eu"}}))).status == 200);
+}
