@@ -108,7 +108,10 @@ FrontServer::FrontServer(const SandboxOptions& options) {
   auto manifests = options.manifests();
   sandbox::SandboxConfig config = options.config(manifests);
   server = std::make_unique<mcp::Server>(mcp::ServerOptions{
-      .name = options.name, .version = GPUMCP_VERSION, .instructions = kInstructions});
+      .name = options.name,
+      .version = GPUMCP_VERSION,
+      .instructions = kInstructions,
+      .max_tasks = 0});  // calls run in the worker, whose tasks nobody could ask after
   front = std::make_unique<sandbox::Front>(
       sandbox::FrontOptions{std::move(config), options.workspace_folder()});
   front->attach(*server, std::move(manifests));

@@ -64,6 +64,7 @@ std::string Call::result_text(const CallToolResult& result) {
 }
 
 void Call::finish(const CallToolResult& result) {
+  if (auto task = this->task()) return task->complete(result_text(result));
   if (answered_) return;
   if (!wanted_.empty()) return finish_round();  // it caught what should have ended it
   std::string text = result_text(result);  // may throw, and then another answer can still be given
@@ -107,9 +108,10 @@ void Call::finish_contents(const std::vector<ResourceContents>& contents) {
 }
 
 void Call::finish_error(const Error& error) {
-  if (!claim()) return;
   Error out = error;
   if (static_cast<int>(out.code) > 0) out.code = ErrorCode::internal_error;
+  if (auto task = this->task()) return task->fail(error_object(out));
+  if (!claim()) return;
   // A worker speaks 2026-07-28, where an unknown resource is an invalid parameter.
   if (!spec_.modern && spec_.method == "resources/read" && out.code == ErrorCode::invalid_params)
     out.code = ErrorCode::resource_not_found_legacy;
@@ -118,6 +120,7 @@ void Call::finish_error(const Error& error) {
 
 void Call::cancel() {
   const bool first = !answered_.exchange(true);
+  if (!first && task()) return;  // the request is over, the task goes on
   stop_.request_stop();
   if (!first) return;
   session_->server_->call_abandoned(this);  // until its handler lets go of it
@@ -127,6 +130,7 @@ void Call::cancel() {
 }
 
 void Call::progress(double progress, std::optional<double> total, std::string_view message) {
+  if (auto task = this->task()) return message.empty() ? void() : task->describe(message);
   if (spec_.progress_token.empty()) return;
   Json params = {{"progress", progress}};
   if (total) params["total"] = *total;
@@ -167,7 +171,7 @@ void Call::log(LogLevel level, const Json& data, std::string_view logger) {
 
 void Call::set_meta(std::string_view key, Json value) {
   std::scoped_lock lock(mutex_);
-  if (answered_) return;
+  if (answered_ && !task_) return;
   if (result_meta_.is_null()) result_meta_ = Json::object();
   result_meta_[std::string(key)] = std::move(value);
 }

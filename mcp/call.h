@@ -12,10 +12,13 @@
 #include "mcp/context.h"
 #include "mcp/server.h"
 #include "mcp/session.h"
+#include "mcp/tasks.h"
 
 namespace gpumcp::mcp {
 
-class Call final : public Context, public ForwardedRequest {
+class Call final : public Context,
+                   public ForwardedRequest,
+                   public std::enable_shared_from_this<Call> {
  public:
   struct Spec {
     RequestId id;
@@ -58,6 +61,7 @@ class Call final : public Context, public ForwardedRequest {
   std::map<std::string, InputResponse> ask(std::map<std::string, InputRequest> requests) override;
   Json& state() override { return state_; }
   void release_stream(std::chrono::milliseconds retry) override;
+  bool start_task(TaskOptions options) override;  // call_task.cpp
 
   // ForwardedRequest
   const std::string& method() const override { return spec_.method; }
@@ -82,13 +86,19 @@ class Call final : public Context, public ForwardedRequest {
   std::map<std::string, InputResponse> ask_now(
       const std::map<std::string, InputRequest>& requests);  // up to 2025-11-25
 
+  std::shared_ptr<Task> task() const;  // nullptr: it is none
+  std::map<std::string, InputResponse> ask_task(
+      Task& task, const std::map<std::string, InputRequest>& requests);
+  void stop_task();
+
   const std::shared_ptr<Session> session_;
   const Spec spec_;
   std::stop_source stop_;
   // Answered or cancelled. Set without the mutex, so that a cancellation does not wait for a
   // notification that a peer does not read.
   std::atomic<bool> answered_ = false;
-  std::mutex mutex_;  // guards what follows, and the order of what is sent
+  mutable std::mutex mutex_;  // guards what follows, and the order of what is sent
+  std::shared_ptr<Task> task_;
   double last_progress_ = -1;
   Json result_meta_ = nullptr;
   // The handler's own thread's: what was asked for, what has been answered (by key), its state.

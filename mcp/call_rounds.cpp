@@ -53,6 +53,7 @@ std::map<std::string, InputResponse> Call::ask(std::map<std::string, InputReques
           fmt::format("its question \"{}\" cannot be asked: {}", key, asked.error().message));
   }
   if (!spec_.modern) return ask_now(requests);
+  if (auto task = this->task()) return ask_task(*task, requests);
   std::map<std::string, InputResponse> out;
   for (auto& [key, request] : requests) {
     // A new answer counts more than that of a round before; one that is wrong is asked for again.
@@ -99,7 +100,7 @@ std::map<std::string, InputResponse> Call::ask_now(
 }
 
 void Call::finish_round() {
-  if (wanted_.empty()) return;  // it left because it was cancelled
+  if (wanted_.empty()) return;  // it left because it was cancelled, as a call or as a task
   Json requests = Json::object();
   for (auto& [key, request] : wanted_)
     requests[key] = {{"method", method_of(request)}, {"params", params_to_json(request)}};

@@ -33,6 +33,16 @@ struct CallInfo {
   Json _meta = Json::object();  // the request's, unknown keys included
 };
 
+// A call that goes on as a task (see Context::start_task).
+struct TaskOptions {
+  // How long its outcome can be fetched after its end; zero: ServerOptions::task_ttl.
+  std::chrono::milliseconds ttl = std::chrono::milliseconds(0);
+  std::chrono::milliseconds poll_interval = std::chrono::seconds(1);  // asked of the client
+  std::string message = {};  // what it does, for the user; progress() with a message replaces it
+  // It cannot be done within the request: a client that knows no tasks gets an error instead.
+  bool required = false;
+};
+
 class Context {
  public:
   virtual ~Context() = default;
@@ -60,6 +70,11 @@ class Context {
   // Lets the client's event stream go for now, if it can come back for the result (2025-11-25 over
   // HTTP; elsewhere nothing happens): for long calls behind impatient proxies.
   virtual void release_stream(std::chrono::milliseconds retry) = 0;
+  // Makes the rest of this tool call a task, if the client knows tasks (2026-07-28 with the
+  // extension io.modelcontextprotocol/tasks): the request is answered now, the client may leave,
+  // and it fetches the outcome later. True if it is one now; otherwise the call goes on as it was,
+  // or, if `required`, ends by MissingCapability. In a task ask() waits for the answers.
+  virtual bool start_task(TaskOptions options) = 0;
 
   ElicitResult elicit(const std::string& key, ElicitRequest request) {
     return std::get<ElicitResult>(ask({{key, std::move(request)}}).at(key));
@@ -77,6 +92,18 @@ class Context {
 class ToolError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
+};
+
+// Thrown to answer a JSON-RPC error instead of a result: for what the model cannot mend. A tool's
+// own failures are ToolErrors, which the model sees.
+class ProtocolError : public std::runtime_error {
+ public:
+  explicit ProtocolError(Error error)
+      : std::runtime_error(error.message), error_(std::move(error)) {}
+  const Error& error() const { return error_; }
+
+ private:
+  Error error_;
 };
 
 // Thrown to say that the client lacks a capability that the call cannot do without. `required` is a

@@ -168,12 +168,19 @@ std::string make_error(const RequestId& id, const Error& error, bool null_id) {
     ((out += R"("id":)") += id.json) += ',';
   else if (null_id)
     out += R"("id":null,)";
-  out += R"("error":{"code":)";
+  out += R"("error":)";
+  out += error_object(error);
+  out += '}';
+  return out;
+}
+
+std::string error_object(const Error& error) {
+  std::string out = R"({"code":)";
   append_number(out, static_cast<int64_t>(error.code));
   out += R"(,"message":)";
   append_string(out, error.message);
   if (!error.data.empty()) (out += R"(,"data":)") += error.data;
-  out += "}}";
+  out += '}';
   return out;
 }
 

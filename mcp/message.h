@@ -60,6 +60,7 @@ Result<RequestId> parse_request_id(std::string_view json);
 // The parts of an error object. A peer's code never becomes one of the local ones, such as
 // `closed`.
 Error parse_error_object(std::string_view text);
+std::string error_object(const Error& error);  // {"code":…,"message":…,"data":…}
 
 // Texts for the wire: one line, no newline at the end. `params` and `result` are JSON texts.
 std::string make_request(const RequestId& id, std::string_view method, std::string_view params);

@@ -78,6 +78,7 @@ Server::Impl::Impl(ServerOptions o)
     : options(std::move(o)),
       sealer(options.state_secret),
       subscriptions(options.max_subscriptions),
+      tasks({.max_tasks = options.max_tasks}),
       stop_fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       pool({.max_threads = options.max_running_calls, .max_queued = options.max_queued_calls}) {}
 
@@ -176,6 +177,7 @@ void Server::serve_listener(int listen_fd) {
 void Server::stop() {
   impl_->stopped = true;
   impl_->subscriptions.end_all();
+  impl_->tasks.cancel_all();
   const uint64_t one = 1;
   [[maybe_unused]] auto n = ::write(impl_->stop_fd, &one, sizeof one);
   std::scoped_lock lock(impl_->transports_mutex);

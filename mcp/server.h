@@ -55,6 +55,9 @@ struct ServerOptions {
   // How long a handler waits for a client's answer (up to 2025-11-25).
   std::chrono::milliseconds ask_timeout = std::chrono::minutes(10);
   size_t max_subscriptions = 1024;  // open subscriptions/listen of the server; URIs of a session
+  // Calls that go on as tasks (Context::start_task), running or kept for their outcome; 0: none.
+  size_t max_tasks = 128;
+  std::chrono::milliseconds task_ttl = std::chrono::minutes(10);
   bool for_hosts = true;  // tools that hosts are known to refuse are refused when they are added
   // Display: serverInfo of 2025-11-25 and later.
   std::string description = {}, website_url = {};

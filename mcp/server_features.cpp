@@ -95,6 +95,8 @@ Json Server::Impl::capabilities(std::string_view version) const {
   if (catalog->has(ListKind::resources))
     out["resources"] = {{"subscribe", true}, {"listChanged", true}};
   if (catalog->has(ListKind::tools)) out["tools"] = {{"listChanged", true}};
+  if (is_modern_version(version) && catalog->has(ListKind::tools) && tasks.enabled())
+    out["extensions"] = Json{{kTasksExtension, Json::object()}};
   return out;
 }
 

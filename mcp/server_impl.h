@@ -13,6 +13,7 @@
 #include "mcp/sealer.h"
 #include "mcp/server.h"
 #include "mcp/subscriptions.h"
+#include "mcp/tasks.h"
 #include "mcp/thread_pool.h"
 
 namespace gpumcp::mcp {
@@ -39,6 +40,7 @@ struct Server::Impl {
   const ServerOptions options;
   const Sealer sealer;
   Subscriptions subscriptions;
+  TaskStore tasks;
 
  private:
   mutable std::mutex catalog_mutex_;

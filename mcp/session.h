@@ -63,6 +63,7 @@ struct HttpClaims {
 class Call;
 struct ParamHeader;
 class Listen;
+class Task;
 
 class Session : public std::enable_shared_from_this<Session> {
  public:
@@ -116,6 +117,11 @@ class Session : public std::enable_shared_from_this<Session> {
   void subscribe(Request& request);
   void unsubscribe(Request& request);
   void listen(Request& request);
+  // session_tasks.cpp
+  std::shared_ptr<Task> find_task(Request& request);  // nullptr: it has answered the request
+  void get_task(Request& request);
+  void update_task(Request& request);
+  void cancel_task(Request& request);
   // session_calls.cpp
   void call_tool(Request& request);
   void read_resource(Request& request);

@@ -50,6 +50,8 @@ void Session::run(std::shared_ptr<Call> call, std::function<void(Call&)> handler
       call->finish_missing(e);
     } catch (const DecodeError& e) {
       call->fail_handler(e.what(), ErrorCode::invalid_params);
+    } catch (const ProtocolError& e) {
+      call->finish_error(e.error());
     } catch (const ToolError& e) {
       call->fail_handler(e.what());
     } catch (const std::exception& e) {

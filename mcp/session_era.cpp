@@ -52,6 +52,8 @@ Result<void> Session::read_params(Request& r) {
       r.context = value;
     else if (key == "notifications")
       r.notifications = value;
+    else if (key == "taskId")
+      r.task_id = value;
   });
   if (!scanned) return scanned;
   if (meta.empty() || meta == "null") return {};
@@ -117,9 +119,12 @@ Result<void> Session::settle_era(Request& r, const HttpClaims* http) {
     if (!http->method || *http->method != r.message.method())
       return mismatch("Mcp-Method", http->method.value_or(""), r.message.method());
     const std::string& method = r.message.method();
-    const std::string_view subject = method == "tools/call" || method == "prompts/get" ? r.name
-                                     : method == "resources/read"                      ? r.uri
-                                                                  : std::string_view();
+    const std::string_view subject =
+        method == "tools/call" || method == "prompts/get" ? r.name
+        : method == "resources/read"                      ? r.uri
+        : method == "tasks/get" || method == "tasks/update" || method == "tasks/cancel"
+            ? r.task_id
+            : std::string_view();
     if (subject.starts_with('"')) {
       const std::string want = Json::parse(subject).get<std::string>();
       if (!http->name || *http->name != want)

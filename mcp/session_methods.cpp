@@ -29,6 +29,9 @@ const std::map<std::string, std::pair<Session::Method, int>, std::less<>>& Sessi
       {"prompts/get", {&Session::get_prompt, kBoth}},
       {"completion/complete", {&Session::complete, kBoth}},
       {"subscriptions/listen", {&Session::listen, kModern}},
+      {"tasks/get", {&Session::get_task, kModern}},
+      {"tasks/update", {&Session::update_task, kModern}},
+      {"tasks/cancel", {&Session::cancel_task, kModern}},
   };
   return kMethods;
 }
@@ -151,14 +154,15 @@ void Session::listen(Request& r) {
     return value && value->is_boolean() && value->get<bool>();
   };
   auto has = [&](ListKind kind) { return server_->catalog()->has(kind); };
+  auto strings = [&](const Json& list) {
+    return list.is_array() && list.size() <= server_->options.max_subscriptions &&
+           std::all_of(list.begin(), list.end(), [](const Json& one) { return one.is_string(); });
+  };
   Listen::Filter filter{.tools = asked("toolsListChanged") && has(ListKind::tools),
                         .prompts = asked("promptsListChanged") && has(ListKind::prompts),
                         .resources = asked("resourcesListChanged") && has(ListKind::resources)};
   if (const Json* uris = member(wanted, "resourceSubscriptions")) {
-    const bool strings =
-        uris->is_array() &&
-        std::all_of(uris->begin(), uris->end(), [](const Json& uri) { return uri.is_string(); });
-    if (!strings || uris->size() > server_->options.max_subscriptions)
+    if (!strings(*uris))
       return fail_request(r, {ErrorCode::invalid_params,
                               fmt::format("params.notifications.resourceSubscriptions: expected an "
                                           "array of at most {} URIs",
@@ -167,6 +171,18 @@ void Session::listen(Request& r) {
       if (server_->catalog()->find_resource(uri.get<std::string>()))
         filter.uris.insert(uri.get<std::string>());
     }
+  }
+  if (const Json* ids = member(wanted, "taskIds"); ids && server_->tasks.enabled()) {
+    if (!r.capabilities.extension(kTasksExtension))
+      return fail_request(r, missing_tasks_extension());
+    if (!strings(*ids))
+      return fail_request(r, {ErrorCode::invalid_params,
+                              fmt::format("params.notifications.taskIds: expected an array of at "
+                                          "most {} ids",
+                                          server_->options.max_subscriptions)});
+    for (const Json& id : *ids)
+      if (server_->tasks.find(id.get<std::string>(), principal_))
+        filter.tasks.insert(id.get<std::string>());
   }
   auto listen = std::make_shared<Listen>(r.message.id(), std::move(filter), r.sink,
                                          server_info_member(server_->info()));

@@ -15,6 +15,7 @@ inline std::string quoted_versions() {
 }
 
 Error resource_not_found(const std::string& uri, bool modern);
+Error missing_tasks_extension();
 
 // A request on its way to its method.
 struct Session::Request {
@@ -29,7 +30,7 @@ struct Session::Request {
   ClientCapabilities capabilities;
   // Members of params, as texts; empty if absent.
   std::string_view name, arguments, uri, cursor, protocol_version, client_info, client_capabilities,
-      level, input_responses, request_state, ref, argument, context, notifications;
+      level, input_responses, request_state, ref, argument, context, notifications, task_id;
 };
 
 }  // namespace gpumcp::mcp

@@ -31,6 +31,7 @@ void Listen::start() {
   if (filter_.prompts) honoured["promptsListChanged"] = true;
   if (filter_.resources) honoured["resourcesListChanged"] = true;
   if (!filter_.uris.empty()) honoured["resourceSubscriptions"] = filter_.uris;
+  if (!filter_.tasks.empty()) honoured["taskIds"] = filter_.tasks;
   std::scoped_lock lock(mutex_);
   if (ended_) return;
   started_ = true;
@@ -51,6 +52,10 @@ void Listen::resource_updated(const std::string& uri) {
   std::string members = R"("uri":)";
   append_string(members, uri);
   send("notifications/resources/updated", members);
+}
+
+void Listen::task_changed(const std::string& id, const std::string& members) {
+  if (filter_.tasks.contains(id)) send("notifications/tasks", members);
 }
 
 void Listen::end() {
@@ -113,6 +118,10 @@ void Subscriptions::list_changed(std::string_view what) {
 void Subscriptions::resource_updated(const std::string& uri) {
   for (auto& listen : all_listens()) listen->resource_updated(uri);
   for (auto& session : all_sessions()) session->tell_updated(uri);
+}
+
+void Subscriptions::task_changed(const std::string& id, const std::string& members) {
+  for (auto& listen : all_listens()) listen->task_changed(id, members);
 }
 
 void Subscriptions::broadcast(std::string_view method, std::string_view params) {

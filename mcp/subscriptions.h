@@ -20,7 +20,7 @@ class Listen {
  public:
   struct Filter {
     bool tools = false, prompts = false, resources = false;
-    std::set<std::string> uris;
+    std::set<std::string> uris, tasks;
   };
   Listen(RequestId id, Filter filter, std::shared_ptr<ReplySink> sink, std::string server_meta);
 
@@ -28,6 +28,7 @@ class Listen {
   void start();
   void list_changed(std::string_view what);
   void resource_updated(const std::string& uri);
+  void task_changed(const std::string& id, const std::string& members);
   void end();
   void cancel();
 
@@ -55,6 +56,7 @@ class Subscriptions {
 
   void list_changed(std::string_view what);
   void resource_updated(const std::string& uri);
+  void task_changed(const std::string& id, const std::string& members);
   // A notification of ours to every session with a stream.
   void broadcast(std::string_view method, std::string_view params);
   void end_all();  // and refuses new ones

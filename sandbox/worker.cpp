@@ -82,7 +82,8 @@ class Worker {
         server_({.name = "gpumcp",
                  .version = GPUMCP_VERSION,
                  .max_message_bytes = mcp::kMaxMessageBytes + kFrontRoom,
-                 .on_change = [this] { pulse_.beat(); }}),
+                 .on_change = [this] { pulse_.beat(); },
+                 .max_tasks = 0}),
         host_(server_, plugin_options(config_)) {}
 
   mcp::Result<void> load() {

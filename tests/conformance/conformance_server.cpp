@@ -4,8 +4,10 @@
 //   one; prints the URL conformance_server --stdio
 #include <gpumcp/mcp.h>
 
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
 #include <thread>
 
 using namespace gpumcp::mcp;
@@ -238,6 +240,62 @@ void add_round_tools(Server& server) {
   });
 }
 
+// Waits, and hears of a cancellation. False: it came.
+bool wait(Context& context, double seconds) {
+  std::mutex mutex;
+  std::unique_lock lock(mutex);
+  std::condition_variable_any never;
+  never.wait_for(lock, context.stop_token(), std::chrono::duration<double>(seconds),
+                 [] { return false; });
+  return !context.cancelled();
+}
+
+ElicitRequest ask_to_confirm(std::string what) {
+  return {std::move(what), form(R"({"confirm":{"type":"boolean"}})", R"(["confirm"])")};
+}
+
+void add_task_tools(Server& server) {
+  server.expose(
+      "greet", "Greets.",
+      [](std::string name) { return CallToolResult::text("Hello, " + name + "!"); }, arg("name"));
+  server.expose(
+      "slow_compute", "Takes its time.",
+      [](double seconds, std::string label, Context& context) {
+        if (seconds > 0) context.start_task({.poll_interval = 200ms, .message = "computing"});
+        if (!wait(context, seconds)) throw ToolError("cancelled");
+        return CallToolResult::text("computed " + label);
+      },
+      arg("seconds"), arg("label"));
+  simple(server, "failing_job", "A task that fails as a tool.", [](Context& context) {
+    context.start_task({.required = true});
+    wait(context, 1);
+    return CallToolResult::error("the job failed");
+  });
+  simple(server, "protocol_error_job", "A task that fails as a request.",
+         [](Context& context) -> CallToolResult {
+           context.start_task({.required = true});
+           throw ProtocolError({ErrorCode::internal_error, "the job broke"});
+         });
+  server.expose(
+      "confirm_delete", "Asks while it is a task.",
+      [](std::string filename, Context& context) {
+        context.start_task({});
+        return CallToolResult::text(
+            said(context.elicit("confirm", ask_to_confirm("Delete " + filename + "?"))));
+      },
+      arg("filename"));
+  simple(server, "multi_input", "Asks two things at once.", [](Context& context) {
+    context.start_task({});
+    context.ask({{"name", ask_name()}, {"confirm", ask_to_confirm("Go on?")}});
+    return CallToolResult::text("answered");
+  });
+  simple(server, "test_tool_with_task", "Asks, then becomes a task.", [](Context& context) {
+    const auto answer = context.elicit("user_name", ask_name());
+    context.start_task({.required = true});
+    return CallToolResult::text("Hello, " + answer.content.value("name", "stranger") + "!");
+  });
+}
+
 void add_resources(Server& server) {
   using Contents = std::optional<std::vector<ResourceContents>>;
   server.add_resource(
@@ -338,6 +396,7 @@ int main(int argc, char** argv) {
   add_running_tools(server);
   add_asking_tools(server);
   add_round_tools(server);
+  add_task_tools(server);
   add_resources(server);
   add_prompts(server);
   if (stdio) return server.serve_stdio();

@@ -15,6 +15,7 @@ add_executable(mcp_test
   mcp/calls_test.cpp
   mcp/features_test.cpp
   mcp/rounds_test.cpp
+  mcp/tasks_test.cpp
   mcp/client_test.cpp
   mcp/client_handlers_test.cpp
   mcp/client_lists_test.cpp

@@ -238,7 +238,8 @@ TEST_CASE("what a server does not have, it does not answer for") {
        {"prompts/list", "prompts/get", "resources/list", "completion/complete"})
     CHECK(code(peer.ask(modern("1", method))) == -32601);
   const Json capabilities = peer.ask(modern("1", "server/discover"))["result"]["capabilities"];
-  CHECK(capabilities.dump() == R"({"logging":{},"tools":{"listChanged":true}})");
+  CHECK(capabilities.dump() == R"({"logging":{},"tools":{"listChanged":true},)"
+                               R"("extensions":{"io.modelcontextprotocol/tasks":{}}})");
   peer.initialize();
   CHECK(code(peer.ask(request("1", "prompts/list"))) == -32601);
 }

@@ -42,6 +42,7 @@ class NoContext final : public Context {
   }
   Json& state() override { return state_; }
   void release_stream(std::chrono::milliseconds) override {}
+  bool start_task(TaskOptions) override { return false; }
 
  private:
   ClientCapabilities capabilities_;
