@@ -22,6 +22,45 @@ at::Tensor stack_rows(const std::vector<at::Tensor>& rows) {
   return all;
 }
 
+template <class Pick>
+at::Tensor stacked(const ModelResult& result, Pick&& pick) {
+  std::vector<at::Tensor> rows;
+  for (const RowResult& row : result.rows) rows.push_back(pick(row));
+  return stack_rows(rows);
+}
+
+std::vector<at::Tensor> stacked_hidden_states(const ModelResult& result) {
+  std::vector<at::Tensor> layers;
+  for (std::size_t layer = 0; layer < result.rows[0].hidden_states.size(); ++layer) {
+    layers.push_back(
+        stacked(result, [&](const RowResult& row) { return row.hidden_states[layer]; }));
+  }
+  return layers;
+}
+
+ModelResult run(ResidentModel& model, std::vector<TokenRow> rows, const Want& want) {
+  if (rows.empty()) throw Error(ErrorCode::invalid_argument, "a model needs at least one text");
+  return model.run(std::move(rows), want);
+}
+
+// The first of the names that families have for one number.
+std::int64_t number(const ModelConfig& config, std::initializer_list<const char*> keys) {
+  for (const char* key : keys) {
+    if (config.has(key)) return config.get_int(key, 0, std::int64_t{1} << 40);
+  }
+  return 0;
+}
+
+AutoConfig config_of(ResidentModel& model) {
+  const ModelConfig& all = model.config();
+  const ModelConfig text = all.has("text_config") ? all.get_object("text_config") : all;
+  return {.model_type = all.model_type(),
+          .num_hidden_layers = number(text, {"num_hidden_layers", "n_layer", "n_layers"}),
+          .hidden_size = number(text, {"hidden_size", "n_embd", "dim"}),
+          .vocab_size = number(text, {"vocab_size"}),
+          .json = all.json()};
+}
+
 }  // namespace
 
 const Json& AutoConfig::operator[](const std::string& key) const {
@@ -36,36 +75,45 @@ AutoModel AutoModel::from_pretrained(const ModelPath& path, const ModelOptions& 
   return AutoModel((runtime != nullptr ? *runtime : Runtime::current()).model(path, options));
 }
 
-AutoConfig AutoModel::config() const {
-  constexpr std::int64_t kMost = std::int64_t{1} << 40;
-  const ModelConfig& config = model_->config();
-  return {.model_type = config.model_type(),
-          .num_hidden_layers = config.get_int("num_hidden_layers", 0, kMost, 0),
-          .hidden_size = config.get_int("hidden_size", 0, kMost, 0),
-          .vocab_size = config.get_int("vocab_size", 0, kMost, 0),
-          .json = config.json()};
-}
+AutoConfig AutoModel::config() const { return config_of(*model_); }
 
 ModelOutputs AutoModel::operator()(const BatchEncoding& inputs,
                                    const ModelCallOptions& options) const {
-  if (inputs.size() == 0)
-    throw Error(ErrorCode::invalid_argument, "a model needs at least one text");
-  ModelResult result =
-      model_->run(inputs.token_rows(),
-                  {.last_hidden_state = true, .hidden_states = options.output_hidden_states});
+  return (*this)(inputs.token_rows(), options);
+}
+
+ModelOutputs AutoModel::operator()(std::vector<TokenRow> rows,
+                                   const ModelCallOptions& options) const {
+  const ModelResult result =
+      run(*model_, std::move(rows),
+          {.last_hidden_state = true, .hidden_states = options.output_hidden_states});
   c10::InferenceMode inference;
-  auto stacked = [&](auto&& pick) {
-    std::vector<at::Tensor> rows;
-    for (const RowResult& row : result.rows) rows.push_back(pick(row));
-    return stack_rows(rows);
-  };
-  ModelOutputs outputs;
-  outputs.last_hidden_state = stacked([](const RowResult& row) { return row.last_hidden_state; });
-  for (std::size_t layer = 0; layer < result.rows[0].hidden_states.size(); ++layer) {
-    outputs.hidden_states.push_back(
-        stacked([&](const RowResult& row) { return row.hidden_states[layer]; }));
-  }
-  return outputs;
+  return {.last_hidden_state =
+              stacked(result, [](const RowResult& row) { return row.last_hidden_state; }),
+          .hidden_states = stacked_hidden_states(result)};
+}
+
+AutoModelForCausalLM AutoModelForCausalLM::from_pretrained(const ModelPath& path,
+                                                           const ModelOptions& options,
+                                                           Runtime* runtime) {
+  return AutoModelForCausalLM(
+      (runtime != nullptr ? *runtime : Runtime::current()).model(path, options));
+}
+
+AutoConfig AutoModelForCausalLM::config() const { return config_of(*model_); }
+
+CausalLMOutputs AutoModelForCausalLM::operator()(const BatchEncoding& inputs,
+                                                 const ModelCallOptions& options) const {
+  return (*this)(inputs.token_rows(), options);
+}
+
+CausalLMOutputs AutoModelForCausalLM::operator()(std::vector<TokenRow> rows,
+                                                 const ModelCallOptions& options) const {
+  const ModelResult result = run(*model_, std::move(rows),
+                                 {.hidden_states = options.output_hidden_states, .logits = true});
+  c10::InferenceMode inference;
+  return {.logits = stacked(result, [](const RowResult& row) { return row.logits; }),
+          .hidden_states = stacked_hidden_states(result)};
 }
 
 }  // namespace gpumcp::gpu_runtime

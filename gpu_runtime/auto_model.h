@@ -45,6 +45,7 @@ class GPUMCP_RUNTIME_API AutoModel {
 
   // Waits for the batch that the rows ride in. Throws Error.
   ModelOutputs operator()(const BatchEncoding& inputs, const ModelCallOptions& options = {}) const;
+  ModelOutputs operator()(std::vector<TokenRow> rows, const ModelCallOptions& options = {}) const;
 
   AutoConfig config() const;  // reads config.json, no weights
   c10::Device device() const { return model_->device(); }
@@ -52,6 +53,34 @@ class GPUMCP_RUNTIME_API AutoModel {
 
  private:
   explicit AutoModel(std::shared_ptr<ResidentModel> model) : model_(std::move(model)) {}
+  std::shared_ptr<ResidentModel> model_;
+};
+
+// [texts, tokens, vocab_size] in float32: behind each token, a score of every next one.
+struct CausalLMOutputs {
+  at::Tensor logits;
+  std::vector<at::Tensor> hidden_states;  // as ModelOutputs has them
+};
+
+// A language model's handle: AutoModel with the head that predicts the next token.
+class GPUMCP_RUNTIME_API AutoModelForCausalLM {
+ public:
+  static AutoModelForCausalLM from_pretrained(const ModelPath& path,
+                                              const ModelOptions& options = {},
+                                              Runtime* runtime = nullptr);
+
+  // Error(unsupported) for a model that has no such head.
+  CausalLMOutputs operator()(const BatchEncoding& inputs,
+                             const ModelCallOptions& options = {}) const;
+  CausalLMOutputs operator()(std::vector<TokenRow> rows,
+                             const ModelCallOptions& options = {}) const;
+
+  AutoConfig config() const;
+  c10::Device device() const { return model_->device(); }
+  const ModelPath& path() const { return model_->path(); }
+
+ private:
+  explicit AutoModelForCausalLM(std::shared_ptr<ResidentModel> model) : model_(std::move(model)) {}
   std::shared_ptr<ResidentModel> model_;
 };
 

@@ -18,11 +18,13 @@ struct Want {
   bool raw = false;     // … without their normalisation
   bool last_hidden_state = false;
   bool hidden_states = false;  // the embeddings and each layer's output
+  bool logits = false;         // a score of every next token, behind every token
 };
 
-// pooled: float32 [dims] in host memory. The others: [n, d] on the model's device.
+// pooled: float32 [dims] in host memory. The others: [n, d] on the model's device; logits is
+// float32 [n, vocab_size].
 struct RowResult {
-  at::Tensor pooled, last_hidden_state;
+  at::Tensor pooled, last_hidden_state, logits;
   std::vector<at::Tensor> hidden_states;
 };
 

@@ -85,6 +85,18 @@ const Pooling& LoadedModel::pooling() {
   return *pooling_;
 }
 
+at::Tensor LoadedModel::logits_of(const at::Tensor& hidden) const {
+  at::Tensor logits = transformer_->logits(hidden);
+  if (!logits.defined()) {
+    throw Error(
+        ErrorCode::unsupported,
+        folder_.string() +
+            ": the model predicts no tokens: its architecture or its files have no language "
+            "model head (lm_head.weight)");
+  }
+  return logits;
+}
+
 void LoadedModel::require_finite(const at::Tensor& values) {
   // A sum is cheap and is NaN or infinite when a term is; the reverse (an overflow of the sum) is
   // then looked at closely.
@@ -121,10 +133,11 @@ void LoadedModel::run_chunk(std::span<const BatchRow* const> rows) {
     any.raw |= row->want->pooled && row->want->raw;
     any.last_hidden_state |= row->want->last_hidden_state;
     any.hidden_states |= row->want->hidden_states;
+    any.logits |= row->want->logits;
   }
   const PackedBatch batch = pack(tokens, device_);
   const HiddenStates states = transformer_->forward(batch, any.hidden_states);
-  if (any.last_hidden_state || any.hidden_states) require_finite(states.last);
+  if (any.last_hidden_state || any.hidden_states || any.logits) require_finite(states.last);
   at::Tensor normal, raw;  // one copy to the host for the whole chunk
   if (any.pooled) {
     normal = pooling()(states.last, batch.groups).cpu();
@@ -144,6 +157,7 @@ void LoadedModel::run_chunk(std::span<const BatchRow* const> rows) {
     };
     if (want.pooled)
       result.pooled = (want.raw ? raw : normal).select(0, static_cast<std::int64_t>(i));
+    if (want.logits) result.logits = logits_of(states.last.narrow(0, begin, length));
     if (want.last_hidden_state) result.last_hidden_state = own(states.last);
     if (want.hidden_states) {
       result.hidden_states.clear();

@@ -30,6 +30,7 @@ class LoadedModel final : public BatchModel {
  private:
   void run_chunk(std::span<const BatchRow* const> rows);
   const Pooling& pooling();  // read at the first use: a model that never pools need not have it
+  at::Tensor logits_of(const at::Tensor& hidden) const;
   void require_finite(const at::Tensor& values);
 
   const std::filesystem::path folder_;

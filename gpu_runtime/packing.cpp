@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "gpu_runtime/kv_cache.h"
+
 namespace gpumcp::gpu_runtime {
 namespace {
 
@@ -66,6 +68,28 @@ PackedBatch pack(std::span<const TokenRow* const> rows, c10::Device device) {
     }
     batch.type_ids = to_device(types, device);
   }
+  return batch;
+}
+
+PackedBatch pack(std::span<const SequenceInput> rows, c10::Device device) {
+  PackedBatch batch;
+  for (const SequenceInput& row : rows) {
+    batch.groups.push_back({1, static_cast<std::int64_t>(row.tokens.size())});
+    batch.caches.push_back(row.cache);
+    batch.tokens += batch.groups.back().length;
+  }
+  batch.rows = static_cast<std::int64_t>(rows.size());
+  at::Tensor ids = at::empty({batch.tokens}, at::kLong),
+             positions = at::empty({batch.tokens}, at::kLong);
+  auto* id = ids.mutable_data_ptr<std::int64_t>();
+  auto* position = positions.mutable_data_ptr<std::int64_t>();
+  for (const SequenceInput& row : rows) {
+    id = std::copy(row.tokens.begin(), row.tokens.end(), id);
+    std::iota(position, position + row.tokens.size(), row.cache->length());
+    position += row.tokens.size();
+  }
+  batch.ids = to_device(ids, device);
+  batch.positions = to_device(positions, device);
   return batch;
 }
 

@@ -14,6 +14,8 @@
 
 namespace gpumcp::gpu_runtime {
 
+class KvCache;
+
 // One text as a model sees it. type_ids is empty (all 0) or as long as ids.
 struct TokenRow {
   std::vector<std::int32_t> ids, type_ids;
@@ -28,6 +30,7 @@ struct PackedBatch {
   at::Tensor ids, positions;  // int64 [tokens]
   at::Tensor type_ids;        // int64 [tokens]; undefined: all 0
   std::vector<LengthGroup> groups;
+  std::vector<KvCache*> caches;  // empty, or one a group; each group is one text then
   std::int64_t tokens = 0, rows = 0;
 };
 
@@ -36,6 +39,15 @@ struct PackedBatch {
 // activations would not fit the caches.
 GPUMCP_RUNTIME_API std::vector<std::vector<std::size_t>> plan_chunks(
     std::span<const std::size_t> lengths, std::int64_t max_tokens);
+
+// What a sequence adds to what its cache holds: its prompt or a part of it, or its newest token.
+struct SequenceInput {
+  std::span<const std::int32_t> tokens;
+  KvCache* cache = nullptr;
+};
+
+// The rows in their order, each at the positions behind what its cache holds.
+GPUMCP_RUNTIME_API PackedBatch pack(std::span<const SequenceInput> rows, c10::Device device);
 
 // The rows must be sorted by length.
 GPUMCP_RUNTIME_API PackedBatch pack(std::span<const TokenRow* const> rows, c10::Device device);

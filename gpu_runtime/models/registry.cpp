@@ -2,6 +2,13 @@
 
 #include "gpu_runtime/error.h"
 #include "gpu_runtime/models/bert.h"
+#include "gpu_runtime/models/distilbert.h"
+#include "gpu_runtime/models/gemma.h"
+#include "gpu_runtime/models/gpt2.h"
+#include "gpu_runtime/models/llama.h"
+#include "gpu_runtime/models/mpnet.h"
+#include "gpu_runtime/models/qwen.h"
+#include "gpu_runtime/models/roberta.h"
 
 namespace gpumcp::gpu_runtime {
 namespace {
@@ -13,7 +20,11 @@ struct Architecture {
 };
 
 constexpr Architecture kArchitectures[] = {
-    {"bert", load_bert},
+    {"bert", load_bert},           {"distilbert", load_distilbert}, {"gemma2", load_gemma2},
+    {"gemma3", load_gemma3},       {"gemma3_text", load_gemma3},    {"gpt2", load_gpt2},
+    {"llama", load_llama},         {"mistral", load_mistral},       {"mpnet", load_mpnet},
+    {"qwen2", load_qwen2},         {"qwen3", load_qwen3},           {"roberta", load_roberta},
+    {"xlm-roberta", load_roberta},
 };
 
 const Architecture& find_architecture(const ModelConfig& config) {
@@ -32,6 +43,8 @@ const Architecture& find_architecture(const ModelConfig& config) {
 }
 
 }  // namespace
+
+at::Tensor Transformer::logits(const at::Tensor&) const { return {}; }
 
 std::unique_ptr<Transformer> load_transformer(const ModelConfig& config,
                                               const Checkpoint& checkpoint, at::ScalarType dtype,

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "gpu_runtime/kv_cache.h"
 #include "gpu_runtime/packing.h"
 
 namespace gpumcp::gpu_runtime {
@@ -16,6 +17,7 @@ struct TransformerFacts {
   std::int64_t num_layers = 0, hidden_size = 0, vocab_size = 0;
   std::int64_t max_length = 0;       // tokens in one text
   std::int64_t type_vocab_size = 0;  // 0: token types mean nothing
+  CacheShape cache;                  // empty: cannot continue a text
 };
 
 // [tokens, hidden_size] each. `all` holds the embeddings and then each layer's output, when asked
@@ -31,6 +33,9 @@ class Transformer {
   virtual const TransformerFacts& facts() const = 0;
   // Ids, types and lengths were checked against facts() before.
   virtual HiddenStates forward(const PackedBatch& batch, bool all_hidden_states) const = 0;
+  // The scores of every next token, [tokens, vocab_size] in float32, from last hidden states.
+  // Undefined: the model has no such head.
+  virtual at::Tensor logits(const at::Tensor& hidden) const;
 };
 
 }  // namespace gpumcp::gpu_runtime

@@ -6,6 +6,7 @@ add_executable(gpu_runtime_executor_test
   gpu_runtime/runtime_test.cpp)
 add_executable(gpu_runtime_torch_test
   gpu_runtime/main.cpp
+  gpu_runtime/architectures_test.cpp
   gpu_runtime/auto_model_test.cpp
   gpu_runtime/bert_folder_test.cpp
   gpu_runtime/device_test.cpp
