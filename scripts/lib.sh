@@ -164,6 +164,8 @@ jobs_count() {
 configure() {
   if command -v ccache >/dev/null; then
     export GPUMCP_COMPILER_LAUNCHER=${GPUMCP_COMPILER_LAUNCHER-ccache}
+    # Without these ccache keeps nothing that was compiled with a precompiled header.
+    export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros,include_file_mtime,include_file_ctime}
   fi
   cmake --preset "$@" >&2
 }

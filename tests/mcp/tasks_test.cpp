@@ -72,7 +72,11 @@ struct Fixture {
                             R"("_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28",)"
                             R"("io.modelcontextprotocol/clientCapabilities":{}}})",
                             task["taskId"].dump(), kDeclared)));
-    const Json honoured = peer.next()["params"]["notifications"];
+    // What an earlier listen was told before its cancellation came may still stand before it.
+    Json acknowledged = peer.next();
+    while (acknowledged["method"] != "notifications/subscriptions/acknowledged")
+      acknowledged = peer.next();
+    const Json honoured = acknowledged["params"]["notifications"];
     CHECK(honoured.dump() == fmt::format(R"({{"taskIds":[{}]}})", task["taskId"].dump()));
     Json now = get_while_listening(task);
     while (now["status"] != status) {
