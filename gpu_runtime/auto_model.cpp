@@ -116,4 +116,20 @@ CausalLMOutputs AutoModelForCausalLM::operator()(std::vector<TokenRow> rows,
           .hidden_states = stacked_hidden_states(result)};
 }
 
+Generation AutoModelForCausalLM::generate(const std::string& prompt,
+                                          const GenerationOptions& options,
+                                          const OnText& on_text) const {
+  // Not cut to the model's length: an answer to half a prompt is no answer.
+  const BatchEncoding inputs(tokenize(model_->tokenizer(), {&prompt, 1}, {}));
+  return std::move(generate(inputs, options, on_text).at(0));
+}
+
+std::vector<Generation> AutoModelForCausalLM::generate(const BatchEncoding& inputs,
+                                                       const GenerationOptions& options,
+                                                       const OnText& on_text) const {
+  std::vector<std::vector<std::int32_t>> prompts;
+  for (const Encoding& row : inputs.rows()) prompts.push_back(row.ids);
+  return generate_texts(*model_, std::move(prompts), options, on_text);
+}
+
 }  // namespace gpumcp::gpu_runtime

@@ -12,6 +12,7 @@
 
 #include "gpu_runtime/auto_tokenizer.h"
 #include "gpu_runtime/export.h"
+#include "gpu_runtime/generation/generate.h"
 #include "gpu_runtime/model_config.h"
 #include "gpu_runtime/model_store.h"
 #include "gpu_runtime/resident_model.h"
@@ -63,6 +64,7 @@ struct CausalLMOutputs {
 };
 
 // A language model's handle: AutoModel with the head that predicts the next token.
+//   auto text = model.generate("Once upon a time", {.max_new_tokens = 50}).text;
 class GPUMCP_RUNTIME_API AutoModelForCausalLM {
  public:
   static AutoModelForCausalLM from_pretrained(const ModelPath& path,
@@ -75,6 +77,18 @@ class GPUMCP_RUNTIME_API AutoModelForCausalLM {
   CausalLMOutputs operator()(std::vector<TokenRow> rows,
                              const ModelCallOptions& options = {}) const;
 
+  // Continues a text as it stands (special tokens as the tokenizer adds them), or texts that were
+  // tokenized; one result a text. Calls of all threads share the model's steps. on_text gets each
+  // piece of text on this thread as soon as it is certain. Throws Error (see
+  // generation/generation_queue.h), and what on_text throws.
+  Generation generate(const std::string& prompt, const GenerationOptions& options = {},
+                      const OnText& on_text = nullptr) const;
+  std::vector<Generation> generate(const BatchEncoding& inputs,
+                                   const GenerationOptions& options = {},
+                                   const OnText& on_text = nullptr) const;
+
+  // What the folder's generation_config.json says.
+  GenerationConfig generation_config() const { return model_->generation_config(); }
   AutoConfig config() const;
   c10::Device device() const { return model_->device(); }
   const ModelPath& path() const { return model_->path(); }

@@ -12,6 +12,8 @@
 
 namespace gpumcp::gpu_runtime {
 
+class DecodeModel;
+
 // What a call wants of each of its rows.
 struct Want {
   bool pooled = false;  // the vector that the model's own modules make of it
@@ -42,6 +44,8 @@ class GPUMCP_RUNTIME_API BatchModel {
   // Fills every row's result and returns when the device has finished. May throw; the executor then
   // tries each call alone.
   virtual void run(std::span<const BatchRow> rows) = 0;
+  // The same model as one that continues texts (generation/decode_model.h), or null.
+  virtual DecodeModel* decoder() { return nullptr; }
 };
 
 }  // namespace gpumcp::gpu_runtime

@@ -16,6 +16,10 @@ namespace {
 constexpr std::int64_t kCpuChunkTokens = 2048;
 constexpr std::int64_t kDeviceChunkTokens = 65536;
 
+// Of a prompt. On a CPU 64 tokens keep a product as busy as 512 do, and others wait the less.
+constexpr std::int64_t kCpuPrefillChunk = 64;
+constexpr std::int64_t kDevicePrefillChunk = 512;
+
 at::ScalarType choose_dtype(const std::string& wanted, const ModelConfig& config,
                             c10::Device device) {
   if (wanted.empty() || wanted == "auto")
@@ -53,19 +57,26 @@ LoadedModel::~LoadedModel() {
   }
 }
 
+void LoadedModel::check_ids(std::span<const std::int32_t> ids) const {
+  const std::int64_t vocabulary = transformer_->facts().vocab_size;
+  if (ids.empty()) {
+    throw Error(ErrorCode::invalid_argument, "a text without tokens: a model needs at least one");
+  }
+  for (std::int32_t id : ids) {
+    if (id >= 0 && id < vocabulary) continue;
+    throw Error(ErrorCode::invalid_argument, "token id " + std::to_string(id) +
+                                                 " is not in the model's vocabulary of " +
+                                                 std::to_string(vocabulary));
+  }
+}
+
 void LoadedModel::check(const TokenRow& row) const {
   const TransformerFacts& facts = transformer_->facts();
   auto refuse = [](const std::string& why) { throw Error(ErrorCode::invalid_argument, why); };
-  if (row.ids.empty()) refuse("a text without tokens: a model needs at least one");
+  check_ids(row.ids);
   if (static_cast<std::int64_t>(row.ids.size()) > facts.max_length) {
     refuse("a text of " + std::to_string(row.ids.size()) + " tokens: the model takes at most " +
            std::to_string(facts.max_length) + " (truncate when tokenizing)");
-  }
-  for (std::int32_t id : row.ids) {
-    if (id < 0 || id >= facts.vocab_size) {
-      refuse("token id " + std::to_string(id) + " is not in the model's vocabulary of " +
-             std::to_string(facts.vocab_size));
-    }
   }
   if (!row.type_ids.empty() && row.type_ids.size() != row.ids.size())
     refuse("token types and ids differ in number");
@@ -109,6 +120,45 @@ void LoadedModel::require_finite(const at::Tensor& values) {
               "the model gives no finite numbers for this input, though all weights in " +
                   folder_.string() + " are finite: it overflows in " +
                   std::string(to_string(checkpoint_dtype(dtype_))));
+}
+
+DecodeModel* LoadedModel::decoder() {
+  return transformer_->facts().cache.layers > 0 ? this : nullptr;
+}
+
+DecodeFacts LoadedModel::decode_facts() const {
+  const TransformerFacts& facts = transformer_->facts();
+  return {.max_length = facts.max_length,
+          .bytes_per_token =
+              facts.cache.elements(1) * static_cast<std::int64_t>(at::elementSize(dtype_)),
+          .prefill_chunk = device_.is_cpu() ? kCpuPrefillChunk : kDevicePrefillChunk};
+}
+
+void LoadedModel::check_prompt(std::span<const std::int32_t> tokens) const { check_ids(tokens); }
+
+std::unique_ptr<KvCache> LoadedModel::make_cache(std::int64_t tokens) {
+  return std::make_unique<KvCache>(transformer_->facts().cache, tokens, dtype_, device_);
+}
+
+at::Tensor LoadedModel::decode(std::span<const DecodeRow> rows) {
+  std::vector<SequenceInput> inputs;
+  std::vector<std::int64_t> last;  // of the rows that want scores: their last token's place
+  std::int64_t tokens = 0;
+  for (const DecodeRow& row : rows) {
+    inputs.push_back({row.tokens, row.cache});
+    tokens += static_cast<std::int64_t>(row.tokens.size());
+    if (row.want_scores) last.push_back(tokens - 1);
+  }
+  const at::Tensor hidden = transformer_->forward(pack(inputs, device_), false).last;
+  at::Tensor scores;
+  if (static_cast<std::int64_t>(last.size()) == tokens) {
+    scores = logits_of(hidden);
+  } else if (!last.empty()) {
+    scores = logits_of(hidden.index_select(0, at::tensor(last, at::kLong).to(device_)));
+  }
+  for (const DecodeRow& row : rows)
+    row.cache->advance(static_cast<std::int64_t>(row.tokens.size()));
+  return scores;
 }
 
 void LoadedModel::run(std::span<const BatchRow> rows) {

@@ -10,12 +10,13 @@
 
 #include "gpu_runtime/batch_model.h"
 #include "gpu_runtime/checkpoint.h"
+#include "gpu_runtime/generation/decode_model.h"
 #include "gpu_runtime/models/transformer.h"
 #include "gpu_runtime/pooling.h"
 
 namespace gpumcp::gpu_runtime {
 
-class LoadedModel final : public BatchModel {
+class LoadedModel final : public BatchModel, public DecodeModel {
  public:
   // Throws Error for everything that is wrong with the folder; dtype "auto" is float32 on the CPU,
   // else config.json's.
@@ -27,7 +28,16 @@ class LoadedModel final : public BatchModel {
   // Error(corrupt_checkpoint) names the first weight that holds a NaN when results are not finite.
   void run(std::span<const BatchRow> rows) override;
 
+  // Itself, for an architecture that keeps what went before.
+  DecodeModel* decoder() override;
+  DecodeFacts decode_facts() const override;
+  void check_prompt(std::span<const std::int32_t> tokens) const override;
+  std::unique_ptr<KvCache> make_cache(std::int64_t tokens) override;
+  // Error(unsupported) for a checkpoint without a language model head.
+  at::Tensor decode(std::span<const DecodeRow> rows) override;
+
  private:
+  void check_ids(std::span<const std::int32_t> ids) const;
   void run_chunk(std::span<const BatchRow* const> rows);
   const Pooling& pooling();  // read at the first use: a model that never pools need not have it
   at::Tensor logits_of(const at::Tensor& hidden) const;

@@ -25,6 +25,13 @@ std::exception_ptr error_of(ErrorCode code, const std::string& message) {
   return std::make_exception_ptr(Error(code, message));
 }
 
+// Its name in messages is the model's.
+GenerationQueueOptions generation_options(const ModelExecutorOptions& options) {
+  GenerationQueueOptions out = options.generation;
+  out.name = options.name;
+  return out;
+}
+
 }  // namespace
 
 BatchModel::~BatchModel() = default;
@@ -75,6 +82,13 @@ ModelExecutor::ModelExecutor(MakeModel make_model, ModelExecutorOptions options)
     : options_(std::move(options)),
       make_model_(std::move(make_model)),
       created_(Clock::now()),
+      generations_(generation_options(options_),
+                   [this] {
+                     {
+                       std::scoped_lock lock(mutex_);
+                     }  // the owner thread is in wait() or before
+                     work_.notify_all();
+                   }),
       owner_([this] { owner_loop(); }) {}
 
 ModelExecutor::~ModelExecutor() {
@@ -173,24 +187,29 @@ ModelResult ModelExecutor::run(std::vector<TokenRow> rows, const Want& want,
 void ModelExecutor::owner_loop() {
   c10::InferenceMode inference;  // of this thread: weights and activations carry no autograd state
   if (load()) {
+    generations_.open(model_->decoder());
     for (;;) {
       std::vector<Slice> batch;
       {
         std::unique_lock lock(mutex_);
-        work_.wait(lock, [&] { return stopping_ || !calls_.empty(); });
+        work_.wait(lock, [&] { return stopping_ || !calls_.empty() || generations_.has_work(); });
         if (stopping_) break;
         drop_ended_calls();
         batch = take_batch();
       }
       if (!batch.empty()) run_batch(batch);
+      generations_.step();
     }
   }
+  std::exception_ptr error;
   {
     std::scoped_lock lock(mutex_);
-    end_all(load_error_
+    error = load_error_
                 ? load_error_
-                : error_of(ErrorCode::cancelled, "model " + options_.name + " is being stopped"));
+                : error_of(ErrorCode::cancelled, "model " + options_.name + " is being stopped");
+    end_all(error);
   }
+  generations_.close(error);
   model_.reset();
 }
 

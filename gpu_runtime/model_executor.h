@@ -26,6 +26,7 @@
 #include "gpu_runtime/batch_model.h"
 #include "gpu_runtime/call_scope.h"
 #include "gpu_runtime/export.h"
+#include "gpu_runtime/generation/generation_queue.h"
 
 namespace gpumcp::gpu_runtime {
 
@@ -34,7 +35,8 @@ struct ModelExecutorOptions {
   std::int64_t token_budget = 16384;    // per batch; a longer row runs alone
   std::size_t max_waiting_calls = 512;  // beyond: Error(overloaded) at once
   std::int64_t max_waiting_tokens = 8'000'000;
-  int num_threads = 0;  // CPU threads of a kernel; see set_cpu_threads()
+  int num_threads = 0;                // CPU threads of a kernel; see set_cpu_threads()
+  GenerationQueueOptions generation;  // its name is this one's
 };
 
 // A call's rows in its own order, and what it went through (see Usage for the meaning of each).
@@ -65,6 +67,9 @@ class GPUMCP_RUNTIME_API ModelExecutor {
   // Blocks until all rows are there. Throws Error: overloaded, cancelled, deadline, the load's own,
   // the model's own.
   ModelResult run(std::vector<TokenRow> rows, const Want& want, const CallLimits& limits = {});
+
+  // Texts that are continued; the owner thread takes a step of it after each batch.
+  GenerationQueue& generations() { return generations_; }
 
   bool loaded() const;
   bool load_failed() const;
@@ -99,6 +104,7 @@ class GPUMCP_RUNTIME_API ModelExecutor {
   std::exception_ptr load_error_;
   std::chrono::steady_clock::time_point created_, loaded_at_;
 
+  GenerationQueue generations_;
   std::jthread owner_;  // last: starts when all the rest is there
 };
 

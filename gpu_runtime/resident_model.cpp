@@ -36,6 +36,12 @@ const SentenceTransformerConfig& ResidentModel::sentence_config() {
   return *sentence_config_;
 }
 
+const GenerationConfig& ResidentModel::generation_config() {
+  std::scoped_lock lock(files_mutex_);
+  if (!generation_config_) generation_config_.emplace(GenerationConfig::from_pretrained(folder()));
+  return *generation_config_;
+}
+
 const Tokenizer& ResidentModel::tokenizer() {
   std::scoped_lock lock(files_mutex_);
   if (!tokenizer_) tokenizer_.emplace(Tokenizer::from_pretrained(folder()));
@@ -94,8 +100,8 @@ void ResidentModel::end_call() {
   runtime_.model_used();
 }
 
-ModelResult ResidentModel::run(std::vector<TokenRow> rows, const Want& want) {
-  const CallLimits limits = CallScope::current_limits();
+template <class F>
+auto ResidentModel::with_executor(F&& f) {
   std::shared_ptr<ModelExecutor> executor = begin_call();
   struct End {
     ResidentModel& model;
@@ -107,7 +113,7 @@ ModelResult ResidentModel::run(std::vector<TokenRow> rows, const Want& want) {
     }
   } end{*this, executor};
   const bool cold = !executor->loaded();
-  ModelResult result = executor->run(std::move(rows), want, limits);
+  auto result = f(*executor);
   if (CallScope* scope = CallScope::current()) {
     Usage& usage = scope->usage();
     usage.queue_ms += result.queue_ms;
@@ -119,6 +125,21 @@ ModelResult ResidentModel::run(std::vector<TokenRow> rows, const Want& want) {
     usage.gpu_held_s = runtime_.held_s();
   }
   return result;
+}
+
+ModelResult ResidentModel::run(std::vector<TokenRow> rows, const Want& want) {
+  const CallLimits limits = CallScope::current_limits();
+  return with_executor(
+      [&](ModelExecutor& executor) { return executor.run(std::move(rows), want, limits); });
+}
+
+GenerationResult ResidentModel::generate(
+    std::vector<GenerationRequest> requests,
+    const std::function<void(const GenerationEvent&)>& on_event) {
+  const CallLimits limits = CallScope::current_limits();
+  return with_executor([&](ModelExecutor& executor) {
+    return executor.generations().run(std::move(requests), limits, on_event);
+  });
 }
 
 bool ResidentModel::unload_if_idle(SteadyTime before) {
@@ -149,6 +170,7 @@ Json ResidentModel::status() const {
   std::scoped_lock lock(mutex_);
   const bool loading = executor_ && !executor_->loaded() && !executor_->load_failed();
   const ExecutorStats stats = executor_ ? executor_->stats() : ExecutorStats{};
+  const GenerationStats texts = executor_ ? executor_->generations().stats() : GenerationStats{};
   return {{"name", path_.name},
           {"folder", path_.folder.string()},
           {"device", options_.device.empty() ? runtime_.options().device : options_.device},
@@ -162,7 +184,9 @@ Json ResidentModel::status() const {
           {"failed_loads", failed_loads_},
           {"last_load_ms", last_load_ms_},
           {"calls", in_use_},
-          {"queue_depth", stats.waiting_calls},
+          {"queue_depth", stats.waiting_calls + texts.waiting},
+          {"generating", texts.running},
+          {"generated_tokens", texts.new_tokens},
           {"batches", stats.batches},
           {"rows", stats.rows},
           {"tokens", stats.tokens}};

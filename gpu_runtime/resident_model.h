@@ -39,11 +39,15 @@ class GPUMCP_RUNTIME_API ResidentModel {
 
   // Loads if cold, runs, and adds to the thread's CallScope. Throws Error.
   ModelResult run(std::vector<TokenRow> rows, const Want& want);
+  // The same for texts to continue (generation/generation_queue.h says what on_event is).
+  GenerationResult generate(std::vector<GenerationRequest> requests,
+                            const std::function<void(const GenerationEvent&)>& on_event);
 
   // Read at the first use and kept: small, and needed without the weights. A failure is tried again
   // by the next use.
   const ModelConfig& config();
   const SentenceTransformerConfig& sentence_config();
+  const GenerationConfig& generation_config();
   const Tokenizer& tokenizer();
   c10::Device device();
 
@@ -61,6 +65,9 @@ class GPUMCP_RUNTIME_API ResidentModel {
   std::filesystem::path folder();  // looks again for a model that was not there before
   std::shared_ptr<ModelExecutor> begin_call();
   void end_call();
+  // f(executor) between begin_call() and end_call(); what it cost goes to the thread's CallScope.
+  template <class F>
+  auto with_executor(F&& f);
 
   Runtime& runtime_;
   const ModelPath path_;
@@ -70,6 +77,7 @@ class GPUMCP_RUNTIME_API ResidentModel {
   // Guarded by files_mutex_ while they are read in; never change after:
   std::optional<ModelConfig> config_;
   std::optional<SentenceTransformerConfig> sentence_config_;
+  std::optional<GenerationConfig> generation_config_;
   std::optional<Tokenizer> tokenizer_;
 
   mutable std::mutex mutex_;

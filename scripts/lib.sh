@@ -16,6 +16,8 @@ torch_version=2.15.0
 cuda_runtime_version=13.2.86
 minilm_name=sentence-transformers/all-MiniLM-L6-v2
 minilm_folder=$cache/models/sentence-transformers--all-MiniLM-L6-v2
+smollm2_name=HuggingFaceTB/SmolLM2-135M-Instruct
+smollm2_folder=$cache/models/HuggingFaceTB--SmolLM2-135M-Instruct
 
 if [ -t 2 ] && [ -z "${NO_COLOR:-}" ]; then
   bold=$'\e[1m' red=$'\e[31m' green=$'\e[32m' dim=$'\e[2m' plain=$'\e[0m'

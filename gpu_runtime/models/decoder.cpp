@@ -83,11 +83,10 @@ class Decoder final : public Transformer {
     const at::Tensor table = weights.get("embed_tokens.weight", {vocabulary, d});
     embeddings_ = Embedding(table);
     if (config_.tied) {
-      tied_head_ = table;
+      tied_table_ = table;
     } else if (auto prefix = head_prefix(checkpoint)) {
       const Weights outer(checkpoint, {*prefix}, "lm_head.weight", dtype, device);
-      head_ = Linear(outer.get("lm_head.weight", {vocabulary, d}), at::Tensor());
-      has_head_ = true;
+      head_.emplace(outer.get("lm_head.weight", {vocabulary, d}), at::Tensor());
     }
     for (std::size_t i = 0; i < config_.layers.size(); ++i)
       layers_.push_back(LayerLoader(weights, config_, i).load(config_.layers[i]));
@@ -123,8 +122,11 @@ class Decoder final : public Transformer {
   }
 
   at::Tensor logits(const at::Tensor& hidden) const override {
-    if (!tied_head_.defined() && !has_head_) return {};
-    at::Tensor scores = tied_head_.defined() ? at::linear(hidden, tied_head_) : head_(hidden);
+    // On a CPU the head's own order of the table takes as much memory as the table again, so a
+    // model that only reads never pays for it.
+    if (!head_ && tied_table_.defined()) head_.emplace(tied_table_, at::Tensor());
+    if (!head_) return {};
+    at::Tensor scores = (*head_)(hidden);
     if (config_.logit_soft_cap > 0) {
       scores = scores.div(config_.logit_soft_cap).tanh_().mul_(config_.logit_soft_cap);
     }
@@ -162,9 +164,8 @@ class Decoder final : public Transformer {
 
   const DecoderConfig config_;
   Embedding embeddings_;
-  at::Tensor scale_, tied_head_;
-  Linear head_;
-  bool has_head_ = false;
+  at::Tensor scale_, tied_table_;
+  mutable std::optional<Linear> head_;  // made at its first use where it is tied
   std::vector<DecoderLayer> layers_;
   RmsNorm norm_;
   std::vector<Rotary> rotaries_;

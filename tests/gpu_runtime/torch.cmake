@@ -2,6 +2,7 @@
 add_executable(gpu_runtime_executor_test
   gpu_runtime/main.cpp
   gpu_runtime/call_scope_test.cpp
+  gpu_runtime/fake_decoder.cpp gpu_runtime/generation_queue_test.cpp
   gpu_runtime/model_executor_test.cpp
   gpu_runtime/runtime_test.cpp)
 add_executable(gpu_runtime_torch_test
@@ -10,6 +11,7 @@ add_executable(gpu_runtime_torch_test
   gpu_runtime/auto_model_test.cpp
   gpu_runtime/bert_folder_test.cpp
   gpu_runtime/device_test.cpp
+  gpu_runtime/generate_test.cpp
   gpu_runtime/packing_test.cpp
   gpu_runtime/sentence_transformer_test.cpp)
 foreach(name executor torch)
