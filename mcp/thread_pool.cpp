@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <system_error>
+#include <utility>
 
 namespace gpumcp::mcp {
 
@@ -67,9 +68,13 @@ void ThreadPool::run() {
   const auto self = std::find_if(threads_.begin(), threads_.end(), [](const std::thread& t) {
     return t.get_id() == std::this_thread::get_id();
   });
+  // A thread's stack is kept until it is joined: each that leaves joins those that left before.
+  std::vector<std::thread> before = std::exchange(finished_, {});
   finished_.push_back(std::move(*self));
   threads_.erase(self);
   left_.notify_all();
+  lock.unlock();
+  for (std::thread& thread : before) thread.join();
 }
 
 void ThreadPool::join_finished(std::unique_lock<std::mutex>& lock) {
