@@ -8,15 +8,31 @@
 namespace gpumcp::mcp {
 namespace {
 
+Json content_to_json(const ContentBlock& block, std::string_view version) {
+  std::string text;
+  append_json(text, block, version);
+  return Json::parse(text);
+}
+
 // One block stands alone, several are an array; readers take both.
-Json content_to_json(const std::vector<ContentBlock>& content) {
+Json content_to_json(const std::vector<ContentBlock>& content, std::string_view version) {
   Json list = Json::array();
-  for (const ContentBlock& block : content) {
-    std::string text;
-    append_json(text, block);
-    list.push_back(Json::parse(text));
-  }
+  for (const ContentBlock& block : content) list.push_back(content_to_json(block, version));
   return list.size() == 1 ? list[0] : list;
+}
+
+// A property with titled choices as 2025-06-18 has it: the titles stand beside the values.
+void name_choices(Json& property) {
+  const Json* choices = member(property, "oneOf");
+  if (!choices || !choices->is_array()) return;
+  Json values = Json::array(), names = Json::array();
+  for (const Json& choice : *choices) {
+    values.push_back(text_of(choice, "const"));
+    names.push_back(text_of(choice, "title"));
+  }
+  property.erase("oneOf");
+  property["enum"] = std::move(values);
+  property["enumNames"] = std::move(names);
 }
 
 Result<std::vector<ContentBlock>> content_from_json(const Json* json) {
@@ -49,13 +65,22 @@ Json to_params(const ElicitRequest& r, std::string_view version) {
   if (version >= "2025-11-25") json["mode"] = "form";
   json["message"] = r.message;
   json["requestedSchema"] = r.requestedSchema;
+  if (version < "2025-11-25" && member(r.requestedSchema, "properties")) {
+    for (Json& property : json["requestedSchema"]["properties"]) name_choices(property);
+  }
   return json;
 }
 
 Json to_params(const CreateMessageRequest& r, std::string_view version) {
   Json messages = Json::array();
-  for (const SamplingMessage& m : r.messages)
-    messages.push_back({{"role", m.role}, {"content", content_to_json(m.content)}});
+  for (const SamplingMessage& m : r.messages) {
+    if (version >= "2025-11-25") {
+      messages.push_back({{"role", m.role}, {"content", content_to_json(m.content, version)}});
+      continue;
+    }
+    for (const ContentBlock& block : m.content)  // one block a message, before
+      messages.push_back({{"role", m.role}, {"content", content_to_json(block, version)}});
+  }
   Json json = {{"messages", std::move(messages)}};
   put_json(json, "modelPreferences", r.modelPreferences);
   put(json, "systemPrompt", r.systemPrompt);
@@ -143,14 +168,17 @@ bool ClientCapabilities::elicitation_form() const {
 }
 bool ClientCapabilities::elicitation_url() const { return has("elicitation", "url"); }
 
-Json missing_capability(const InputRequest& request, const ClientCapabilities& capabilities) {
+Json missing_capability(const InputRequest& request, const ClientCapabilities& capabilities,
+                        std::string_view version) {
   const Json none = Json::object();
   if (auto elicit = std::get_if<ElicitRequest>(&request)) {
-    if (!elicit->url.empty() && !capabilities.elicitation_url())
+    const bool url = !elicit->url.empty();
+    if (url && (!capabilities.elicitation_url() || version < "2025-11-25"))
       return {{"elicitation", {{"url", none}}}};
-    if (elicit->url.empty() && !capabilities.elicitation_form()) return {{"elicitation", none}};
+    if (!url && (!capabilities.elicitation_form() || version < "2025-06-18"))
+      return {{"elicitation", none}};
   } else if (auto sampling = std::get_if<CreateMessageRequest>(&request)) {
-    if (!sampling->tools.is_null() && !capabilities.sampling_tools())
+    if (!sampling->tools.is_null() && (!capabilities.sampling_tools() || version < "2025-11-25"))
       return {{"sampling", {{"tools", none}}}};
     if (!capabilities.sampling()) return {{"sampling", none}};
   } else if (!capabilities.roots()) {
@@ -220,7 +248,7 @@ Result<InputRequest> input_request_from_json(std::string_view method, const Json
   return out;
 }
 
-Json to_json(const InputResponse& response, std::string_view) {
+Json to_json(const InputResponse& response, std::string_view version) {
   if (auto elicit = std::get_if<ElicitResult>(&response)) {
     constexpr const char* kActions[] = {"accept", "decline", "cancel"};
     Json json = {{"action", kActions[static_cast<int>(elicit->action)]}};
@@ -229,7 +257,7 @@ Json to_json(const InputResponse& response, std::string_view) {
   }
   if (auto message = std::get_if<CreateMessageResult>(&response)) {
     Json json = {{"role", message->role},
-                 {"content", content_to_json(message->content)},
+                 {"content", content_to_json(message->content, version)},
                  {"model", message->model}};
     put(json, "stopReason", message->stopReason);
     return json;

@@ -89,8 +89,9 @@ class ClientCapabilities {
 };
 
 // The capability that `request` needs and `capabilities` lack, as a ClientCapabilities object such
-// as {"sampling": {}}; null if nothing is missing.
-Json missing_capability(const InputRequest& request, const ClientCapabilities& capabilities);
+// as {"sampling": {}}; null if nothing is missing. What `version` does not have nobody can declare.
+Json missing_capability(const InputRequest& request, const ClientCapabilities& capabilities,
+                        std::string_view version = kModernVersion);
 
 // Whether it can be asked at all: a form's requestedSchema must compile.
 Result<void> check_request(const InputRequest& request);

@@ -55,6 +55,30 @@ TEST_CASE("a request is written for its version and read back") {
         "Capital of France?");
 }
 
+TEST_CASE("what a version does not have is written as it knows it, or cannot be asked") {
+  const InputRequest titled = ElicitRequest{"Which?", Json::parse(R"({"type":"object","properties":{
+    "pick":{"type":"string","title":"Pick","oneOf":[{"const":"a","title":"A"},{"const":"b","title":"B"}]}}})")};
+  CHECK(params_to_json(titled, "2025-11-25")["requestedSchema"]["properties"]["pick"].contains(
+      "oneOf"));
+  CHECK(params_to_json(titled, "2025-06-18")["requestedSchema"]["properties"]["pick"].dump() ==
+        R"({"type":"string","title":"Pick","enum":["a","b"],"enumNames":["A","B"]})");
+  const InputRequest two = CreateMessageRequest{
+      .messages = {{"user", {{TextContent{"x"}}, {AudioContent{"QQ==", "audio/wav"}}}}}};
+  CHECK(params_to_json(two, "2025-11-25")["messages"][0]["content"].size() == 2);
+  const Json old = params_to_json(two, "2024-11-05")["messages"];
+  REQUIRE(old.size() == 2);
+  CHECK(old[0]["content"]["text"] == "x");
+  CHECK(old[1]["content"]["type"] == "text");  // no audio there
+  const auto all = capabilities(R"({"elicitation":{"form":{},"url":{}},"sampling":{"tools":{}}})");
+  CHECK(missing_capability(titled, all, "2025-06-18").is_null());
+  CHECK(missing_capability(titled, all, "2025-03-26").dump() == R"({"elicitation":{}})");
+  const InputRequest url = ElicitRequest{.message = "Go", .url = "https://a"};
+  CHECK(missing_capability(url, all, "2025-11-25").is_null());
+  CHECK(missing_capability(url, all, "2025-06-18").dump() == R"({"elicitation":{"url":{}}})");
+  const InputRequest tools = CreateMessageRequest{.messages = {}, .tools = Json::array()};
+  CHECK(missing_capability(tools, all, "2025-06-18").dump() == R"({"sampling":{"tools":{}}})");
+}
+
 TEST_CASE("an answer is read, or the error names what is wrong") {
   const InputRequest form = ElicitRequest{"Who?", kSchema};
   auto read = [&](const char* json) { return input_response_from_json(form, Json::parse(json)); };
