@@ -1,8 +1,9 @@
 // The server that MCP benchmarks talk to: two typed tools, over stdio or HTTP, in either era. `add`
 // costs nothing, so what is measured is the protocol; `get_embedding` answers with a fixed vector
 // of 384 numbers.
-//   mcp_peer stdio | mcp_peer http PORT [era]      (the era is the client's choice; the argument is
-//   ignored)
+//   mcp_peer stdio | mcp_peer http PORT [era [announce]]      (the era is the client's choice; the
+//   argument is ignored)
+// With `announce` there is a third tool of that name, which tells open listens that tools changed.
 #include <gpumcp/mcp.h>
 
 #include <cstdio>
@@ -46,6 +47,12 @@ int main(int argc, char** argv) {
   if (argc < 3 || std::strcmp(argv[1], "http")) {
     std::fprintf(stderr, "usage: mcp_peer stdio | mcp_peer http PORT [era]\n");
     return 2;
+  }
+  if (argc > 4 && !std::strcmp(argv[4], "announce")) {
+    server.expose("announce", "Says that the tools changed.", [&server] {
+      server.notify_list_changed("tools");
+      return true;
+    });
   }
   auto http = mcp::HttpServer::listen(server, {.port = std::atoi(argv[2])});
   if (!http) {
