@@ -35,7 +35,7 @@ std::string read_token(const std::string& path) {
 int serve_unix(FrontServer& front, const std::string& path) {
   auto listener = mcp::listen_unix(path);
   if (!listener) throw std::runtime_error(listener.error().message);
-  mcp::ExitWatch watch([&] { front.server->stop(); });
+  mcp::ExitWatch watch([&] { front.server->shut_down(); });
   fmt::print(stderr, "listening on unix:{}\n", path);
   front.server->serve_listener(*listener);
   ::close(*listener);
@@ -64,7 +64,7 @@ int serve_http(FrontServer& front, const ServeOptions& options) {
   auto server = mcp::HttpServer::listen(*front.server, http);
   if (!server) throw std::runtime_error(server.error().message);
   mcp::ExitWatch watch([&] {
-    front.server->stop();
+    front.server->shut_down();
     (*server)->stop();
   });
   fmt::print(stderr, "listening on {}\n", (*server)->url());

@@ -71,7 +71,12 @@ void Server::Impl::call_ended(const void* call) {
     abandoned.erase(call);
   }
   last_activity = std::chrono::steady_clock::now();
-  if (--calls == 0) changed();
+  if (--calls != 0) return;
+  if (draining) {
+    std::scoped_lock lock(drain_mutex);
+    drained.notify_all();
+  }
+  changed();
 }
 
 Server::Impl::Impl(ServerOptions o)
@@ -128,7 +133,7 @@ int Server::serve_stdio() {
     return 1;
   }
   impl_->exit_watch =
-      std::make_unique<ExitWatch>([this] { stop(); }, ExitWatchOptions{.parent = true});
+      std::make_unique<ExitWatch>([this] { shut_down(); }, ExitWatchOptions{.parent = true});
   serve(**transport);
   impl_->exit_watch
       ->leave_soon();  // a handler that ignores its cancellation must not hold the process
@@ -184,6 +189,15 @@ void Server::stop() {
   for (auto& [transport, sink] : impl_->transports) transport->close();
 }
 
+void Server::shut_down() {
+  drain();
+  {
+    std::unique_lock lock(impl_->drain_mutex);
+    impl_->drained.wait_for(lock, impl_->options.drain, [&] { return impl_->calls == 0; });
+  }
+  stop();
+}
+
 bool Server::stopped() const { return impl_->stopped; }
 void Server::add_method(std::string name,
                         std::function<Result<std::string>(std::string_view)> method) {
@@ -195,6 +209,7 @@ void Server::notify_all(std::string_view method, std::string_view params) {
 }
 
 void Server::drain() { impl_->draining = true; }
+bool Server::draining() const { return impl_->draining; }
 
 std::optional<std::chrono::steady_clock::time_point> Server::oldest_abandoned() const {
   std::scoped_lock lock(impl_->abandoned_mutex);

@@ -10,7 +10,7 @@
 //
 // Thread-safe. Features may be added and removed while serving: clients are told (list_changed).
 // stop() ends all serve calls: calls in flight are cancelled, their handlers are waited for when
-// the server is destroyed.
+// the server is destroyed. shut_down() lets calls finish first, for as long as options.drain.
 #pragma once
 
 #include <chrono>
@@ -39,7 +39,8 @@ struct ServerOptions {
   size_t max_message_bytes = kMaxMessageBytes;
   size_t max_running_calls = 256;  // beyond it calls queue,
   size_t max_queued_calls = 1024;  // and beyond that they are refused at once
-  // When stdin ends, calls in flight may still finish for this long.
+  size_t max_batch = 64;           // messages in a batch of 2025-03-26
+  // When stdin ends, or a signal does, calls in flight may still finish for this long.
   std::chrono::milliseconds drain = std::chrono::milliseconds(800);
   // Called, with no lock held, when the last running call ended and when a cancelled call goes on
   // running.
@@ -120,6 +121,9 @@ class Server final : public Registry {
 
   // Tells those who subscribed to it that a resource has new contents.
   void notify_resource_updated(const std::string& uri);
+  // Tells the client that was asked to open a URL (ElicitRequest::elicitationId) that what it had
+  // to do there is done. 2025-11-25 only: later clients find out by their retry.
+  void notify_elicitation_complete(const std::string& elicitation_id);
   // Tells clients to list again, where adding and removing did not already.
   void notify_list_changed(std::string_view what);  // "tools", "prompts" or "resources"
   // These tools and templates are listed here and run elsewhere: their calls go to `forwarder`, on
@@ -136,6 +140,9 @@ class Server final : public Registry {
   // stop().
   void serve_listener(int listen_fd);
   void stop();
+  // drain(), then waits for the calls in flight (up to options.drain), then stop(). What SIGTERM
+  // does in serve_stdio(). Not from a handler.
+  void shut_down();
   bool stopped() const;
 
   // A method of our own (name it "gpumcp/…"), in both eras. Runs on the reading thread: it must be
@@ -147,6 +154,7 @@ class Server final : public Registry {
   // From now on new calls are answered with ErrorCode::not_begun: the server is about to leave, and
   // peers ask elsewhere. Calls that run go on.
   void drain();
+  bool draining() const;
 
   // Since when the oldest call runs that was cancelled but does not return; nullopt: there is none.
   std::optional<std::chrono::steady_clock::time_point> oldest_abandoned() const;

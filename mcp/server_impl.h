@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <map>
 #include <mutex>
 #include <string>
@@ -63,6 +64,8 @@ struct Server::Impl {
   std::atomic<std::chrono::steady_clock::time_point> last_activity =
       std::chrono::steady_clock::now();
   std::atomic<bool> draining = false;
+  std::mutex drain_mutex;
+  std::condition_variable drained;  // whether no call is left, once draining
 
   std::mutex transports_mutex;
   std::map<Transport*, std::shared_ptr<StreamSink>> transports;
