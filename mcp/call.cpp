@@ -9,6 +9,37 @@ namespace {
 
 constexpr std::string_view kComplete = R"({"resultType":"complete",)";
 
+// The object's text with the members that `keep` answers with a text; what stays is as it came.
+template <class Keep>
+std::string filter_members(std::string_view object, Keep keep) {
+  std::string out = "{";
+  size_t from = object.find('{') + 1;
+  (void)scan_json(object, [&](std::string_view key, std::string_view value) {
+    const auto at = static_cast<size_t>(value.data() - object.data());
+    std::string_view name = object.substr(from, at - from);  // `, "key" : `
+    from = at + value.size();
+    const std::optional<std::string> text = keep(key, value);
+    if (!text) return;
+    if (const size_t comma = name.find(','); comma < name.find('"')) name.remove_prefix(comma + 1);
+    (out += out.size() > 1 ? "," : "") += name;
+    out += *text;
+  });
+  return out += '}';
+}
+
+// A 2026-07-28 result as the older versions know it.
+std::string legacy_result(std::string_view result) {
+  return filter_members(
+      result, [](std::string_view key, std::string_view value) -> std::optional<std::string> {
+        if (key == "resultType" || key == "ttlMs" || key == "cacheScope") return std::nullopt;
+        if (key != "_meta" || value.find(kMetaServerInfo) == value.npos) return std::string(value);
+        std::string meta = filter_members(value, [](std::string_view k, std::string_view v) {
+          return k == kMetaServerInfo ? std::nullopt : std::optional(std::string(v));
+        });
+        return meta == "{}" ? std::nullopt : std::optional(std::move(meta));
+      });
+}
+
 }  // namespace
 
 std::string server_info_member(const Implementation& server) {
@@ -74,12 +105,22 @@ void Call::finish(const CallToolResult& result) {
 void Call::finish_text(std::string result) {
   if (!wanted_.empty()) return finish_round();
   if (!claim()) return;
-  // A result with a _meta of its own keeps it; the server's name is no requirement.
   if (spec_.modern) {
-    bool has_meta = false;
-    (void)scan_json(result, [&](std::string_view key, auto) { has_meta |= key == "_meta"; });
-    result = has_meta ? std::string(kComplete) + result.substr(1)
-                      : modern_result(result, session_->server_->info());
+    const Implementation server = session_->server_->info();
+    std::string meta;  // of its own, which it keeps
+    const std::string rest = filter_members(
+        result, [&](std::string_view key, std::string_view value) -> std::optional<std::string> {
+          if (key != "_meta" || !value.starts_with('{')) return std::string(value);
+          meta = value;
+          return std::nullopt;
+        });
+    if (meta.empty()) {
+      result = modern_result(result, server);
+    } else {
+      meta.insert(1, server_info_member(server) + (meta == "{}" ? "" : ","));
+      result = fmt::format(R"({}"_meta":{}{}{})", kComplete, meta, rest.size() > 2 ? "," : "",
+                           std::string_view(rest).substr(1));
+    }
   }
   send(make_result(spec_.id, result), std::nullopt);
 }
@@ -184,19 +225,7 @@ void Call::respond_result(std::string_view result) {
     if (auto decoded = call_tool_result_from_text(result))
       return send(make_result(spec_.id, to_text(*decoded, spec_.version)), std::nullopt);
   }
-  std::string legacy = "{";
-  if (spec_.method == "tools/call" && result.starts_with(kComplete)) {
-    legacy += result.substr(kComplete.size());
-  } else {
-    (void)scan_json(result, [&](std::string_view key, std::string_view value) {
-      if (key == "resultType" || key == "ttlMs" || key == "cacheScope") return;
-      if (legacy.size() > 1) legacy += ',';
-      append_string(legacy, key);
-      (legacy += ':') += value;
-    });
-    legacy += '}';
-  }
-  send(make_result(spec_.id, legacy), std::nullopt);
+  send(make_result(spec_.id, legacy_result(result)), std::nullopt);
 }
 
 void Call::respond_tool_error(std::string_view text) { fail_handler(std::string(text)); }

@@ -62,7 +62,7 @@ TEST_CASE("whatever a handler throws becomes this call's isError, and the server
   CHECK(contains(says("bad_meta"), "bad_meta failed: "));
 }
 
-TEST_CASE("a cancelled call sees its stop_token, answers nothing, and the others go on") {
+TEST_CASE("peers 11: a cancelled call sees its stop_token, answers nothing, and others go on") {
   Waiting waiting;
   Server server;
   expose_wait(server, waiting);
@@ -204,7 +204,7 @@ TEST_CASE("a thousand piped calls are all answered, each once") {
   CHECK(seen.size() == 1000);
 }
 
-TEST_CASE("a server whose threads and queue are full says busy at once") {
+TEST_CASE("peers 4: a server whose threads and queue are full says busy at once") {
   Waiting waiting;
   Server server({.max_running_calls = 1, .max_queued_calls = 1});
   expose_wait(server, waiting);
@@ -390,6 +390,26 @@ TEST_CASE("resultType does not reach a legacy peer, wherever it stands") {
   f.came.wait();
   f.take()->respond_result(R"({"content":[],"resultType":"complete","isError":false})");
   CHECK(peer.line() == R"({"jsonrpc":"2.0","id":1,"result":{"content":[],"isError":false}})");
+}
+
+TEST_CASE(
+    "what only 2026-07-28 has is taken out of a forwarded result, the rest stays as it came") {
+  const std::pair<const char*, const char*> cases[] = {
+      {R"({"resultType":"complete","content":[], "_meta" : {"io.modelcontextprotocol/serverInfo":{"name":"w"}}})",
+       R"({"content":[]})"},
+      {R"({"_meta":{ "k" : 1.50,"io.modelcontextprotocol/serverInfo":{}},"resultType":"complete", "content" :[ ]})",
+       R"({"_meta":{ "k" : 1.50}, "content" :[ ]})"},
+      {R"({"content":[{"type":"text","text":"x","_meta":{"io.modelcontextprotocol/serverInfo":1}}],"ttlMs":5,"cacheScope":"private"})",
+       R"({"content":[{"type":"text","text":"x","_meta":{"io.modelcontextprotocol/serverInfo":1}}]})"}};
+  for (auto& [upstream, want] : cases) {
+    Forwarding f;
+    Peer peer(f.server);
+    peer.initialize("2025-11-25");
+    peer.send(call("1", "far"));
+    f.came.wait();
+    f.take()->respond_result(upstream);
+    CHECK(peer.line() == fmt::format(R"({{"jsonrpc":"2.0","id":1,"result":{}}})", want));
+  }
 }
 
 TEST_CASE("forwarded progress carries the peer's own token, and broken progress is dropped") {
