@@ -46,7 +46,7 @@ Result<void> Call::open_round() {
 
 std::map<std::string, InputResponse> Call::ask(std::map<std::string, InputRequest> requests) {
   for (auto& [key, request] : requests) {
-    Json missing = missing_capability(request, spec_.capabilities);
+    Json missing = missing_capability(request, spec_.capabilities, spec_.version);
     if (!missing.is_null()) throw MissingCapability(std::move(missing));
     if (auto asked = check_request(request); !asked)
       throw std::invalid_argument(
@@ -77,8 +77,12 @@ std::map<std::string, InputResponse> Call::ask(std::map<std::string, InputReques
 std::map<std::string, InputResponse> Call::ask_now(
     const std::map<std::string, InputRequest>& requests) {
   std::vector<Session::Question> questions;
-  for (auto& [key, request] : requests)
+  for (auto& [key, request] : requests) {
+    const auto* elicit = std::get_if<ElicitRequest>(&request);
+    if (elicit && !elicit->url.empty() && !elicit->elicitationId.empty())
+      session_->expect_completion(elicit->elicitationId);
     questions.push_back({method_of(request), to_text(params_to_json(request, spec_.version))});
+  }
   auto answers = session_->ask(*spec_.sink, questions, stop_token());
   if (cancelled()) throw HandlerLeft();
   std::map<std::string, InputResponse> out;

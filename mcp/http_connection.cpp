@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace gpumcp::mcp {
 
@@ -26,12 +27,12 @@ void drain_wake(int fd) {
 }
 
 HttpConnection::HttpConnection(int fd, const HttpLimits& limits, const HttpTimeouts& timeouts,
-                               const std::atomic<bool>& stopping)
+                               Shared& shared)
     : fd_(fd),
       wake_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       limits_(limits),
       timeouts_(timeouts),
-      stopping_(stopping) {
+      shared_(shared) {
   fcntl(fd_, F_SETFD, FD_CLOEXEC);
   fcntl(fd_, F_SETFL, fcntl(fd_, F_GETFL) | O_NONBLOCK);
   const int on = 1;
@@ -39,9 +40,19 @@ HttpConnection::HttpConnection(int fd, const HttpLimits& limits, const HttpTimeo
 }
 
 HttpConnection::~HttpConnection() {
+  release();
   ::close(fd_);
   if (wake_fd_ >= 0) ::close(wake_fd_);
 }
+
+bool HttpConnection::hold(size_t bytes) {
+  held_ += bytes;
+  if ((shared_.bodies += bytes) <= limits_.bodies_bytes) return true;
+  release();
+  return false;
+}
+
+void HttpConnection::release() { shared_.bodies -= std::exchange(held_, 0); }
 
 void HttpConnection::wake() {
   const uint64_t one = 1;
@@ -51,7 +62,7 @@ void HttpConnection::wake() {
 HttpConnection::Got HttpConnection::receive(Clock::time_point deadline) {
   constexpr size_t kRead = 16 << 10;
   char buffer[kRead];
-  while (!stopping_) {
+  while (!shared_.stopping) {
     // The bytes are often there already, so ask for them before waiting.
     const ssize_t n = ::recv(fd_, buffer, kRead, 0);
     if (n > 0) {
@@ -70,6 +81,7 @@ HttpConnection::Got HttpConnection::receive(Clock::time_point deadline) {
 }
 
 int HttpConnection::read_head(HttpHead& head) {
+  release();
   size_t searched = 0;
   auto deadline = Clock::now() + (input_.empty() ? timeouts_.idle : timeouts_.head);
   while (true) {
@@ -113,21 +125,24 @@ int HttpConnection::read_body(const HttpHead& head, std::string& body) {
   if (!head.chunked) {
     if (input_.size() == head.content_length) {  // the usual case: all of it came with the head
       body.swap(input_);
-      return 0;
+      return hold(body.size()) ? 0 : 503;
     }
     while (true) {
       const size_t n = std::min<uint64_t>(head.content_length - body.size(), input_.size());
       body.append(input_, 0, n);
       input_.erase(0, n);
+      if (!hold(n)) return 503;
       if (body.size() == head.content_length) return 0;
       if (int status = more()) return status;
     }
   }
   ChunkedDecoder decoder(limits_.body_bytes);
   while (true) {
+    const size_t before = body.size();
     std::string_view in = input_;
     const auto state = decoder.feed(in, body);
     input_.erase(0, input_.size() - in.size());
+    if (!hold(body.size() - before)) return 503;
     if (state == ChunkedDecoder::State::done) return 0;
     if (state == ChunkedDecoder::State::malformed) return 400;
     if (state == ChunkedDecoder::State::too_large) return 413;

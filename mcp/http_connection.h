@@ -21,16 +21,20 @@ struct HttpTimeouts {
 
 class HttpConnection {
  public:
-  // Takes `fd`. `stopping` is looked at whenever wake() was called; true ends all waits for
-  // requests.
-  HttpConnection(int fd, const HttpLimits& limits, const HttpTimeouts& timeouts,
-                 const std::atomic<bool>& stopping);
+  // What all connections of a server share.
+  struct Shared {
+    std::atomic<bool> stopping = false;  // true ends all waits for requests, after wake()
+    std::atomic<size_t> bodies = 0;      // bytes of bodies that came and are not answered yet
+  };
+  // Takes `fd`.
+  HttpConnection(int fd, const HttpLimits& limits, const HttpTimeouts& timeouts, Shared& shared);
   ~HttpConnection();
   HttpConnection(const HttpConnection&) = delete;
   HttpConnection& operator=(const HttpConnection&) = delete;
 
   // 0: one was read; -1: the peer left, was idle too long, or the server stops; else the status
-  // that refuses it, after which the connection cannot be used for another request.
+  // that refuses it, after which the connection cannot be used for another request. read_head()
+  // says that the request before has been answered.
   int read_head(HttpHead& head);
   int read_body(const HttpHead& head, std::string& body);
   // Bytes of a further request have arrived already.
@@ -44,18 +48,21 @@ class HttpConnection {
   int fd() const { return fd_; }
   int wake_fd() const { return wake_fd_; }
   const HttpTimeouts& timeouts() const { return timeouts_; }
-  bool stopping() const { return stopping_; }
+  bool stopping() const { return shared_.stopping; }
 
  private:
   using Clock = std::chrono::steady_clock;
   enum class Got { bytes, end, timeout };
   Got receive(Clock::time_point deadline);  // appends to input_
+  bool hold(size_t bytes);                  // false: all bodies together would be too large
+  void release();
 
   const int fd_, wake_fd_;
   const HttpLimits limits_;
   const HttpTimeouts timeouts_;
-  const std::atomic<bool>& stopping_;
+  Shared& shared_;
   std::string input_;
+  size_t held_ = 0;  // of shared_.bodies
 };
 
 // Milliseconds until `deadline` for poll(), at least 0.

@@ -20,19 +20,20 @@ class HttpEndpoint {
   size_t sessions() const { return sessions_.size(); }
 
  private:
+  // Whose request it is, as far as HTTP tells: never the token itself.
+  static std::string principal_of(const HttpHead& head);
   std::shared_ptr<HttpExchange> make_exchange(HttpConnection& connection, const HttpHead& head,
                                               bool held) const;
   // False: it could not be read, and was refused.
   bool read_json(HttpConnection& connection, const HttpHead& head, std::string& body) const;
   bool no_such_session(HttpConnection& connection, const HttpHead& head) const;
+  std::shared_ptr<HttpSession> named_session(HttpConnection& connection, const HttpHead& head,
+                                             bool& fit) const;
   bool get_stream(HttpConnection& connection, const HttpHead& head) const;
   bool end_session(HttpConnection& connection, const HttpHead& head) const;
   bool open_pair(HttpConnection& connection, const HttpHead& head) const;
   bool post_pair(HttpConnection& connection, const HttpHead& head) const;
   bool post(HttpConnection& connection, const HttpHead& head) const;
-  bool post_batch(HttpConnection& connection, const HttpHead& head, const std::string& body,
-                  const std::shared_ptr<HttpExchange>& exchange,
-                  const std::shared_ptr<HttpSession>& session) const;
   bool get(HttpConnection& connection, const HttpHead& head) const;
   // A short answer without JSON-RPC, its unread body discarded with the connection.
   bool reply(HttpConnection& connection, const HttpHead& head, HttpReply reply) const;

@@ -114,9 +114,9 @@ void HttpExchange::send_stream(std::string_view events, bool last, int status) {
   send(out);
 }
 
-void HttpExchange::set_headers(HttpHeaders headers) {
+void HttpExchange::add_headers(const HttpHeaders& headers) {
   std::scoped_lock lock(mutex_);
-  headers_ = std::move(headers);
+  headers_.insert(headers_.end(), headers.begin(), headers.end());
 }
 
 void HttpExchange::set_prologue(std::string events) {
@@ -160,6 +160,7 @@ bool HttpExchange::is_stream() const {
 void HttpExchange::refuse(int status, std::string_view body, HttpHeaders headers) {
   std::scoped_lock lock(mutex_);
   if (std::exchange(done_, true)) return;
+  headers.insert(headers.end(), headers_.begin(), headers_.end());
   send(response_head(status, "application/json", body.size(), options_.keep_alive, headers), body);
   if (wake_when_done_ && attached_) wake();
 }

@@ -40,8 +40,8 @@ class HttpExchange final : public ReplySink {
   void settled(bool modern) override;
 
   // What the streams of sessions do with it (mcp/http_stream.h).
-  // Headers of the response, and what an event stream begins with. Before anything was sent.
-  void set_headers(HttpHeaders headers);
+  // More headers of the response; what an event stream begins with. Before anything was sent.
+  void add_headers(const HttpHeaders& headers);
   void set_prologue(std::string events);
   // A peer that leaves an open event stream may come back for the rest: wait() lets it go.
   void set_resumable();

@@ -184,8 +184,11 @@ std::string encode_header_value(std::string_view text) {
 
 std::optional<std::string> decode_header_value(std::string_view value) {
   if (value.size() < kSentinelHead.size() + kSentinelTail.size() ||
-      !value.starts_with(kSentinelHead) || !value.ends_with(kSentinelTail))
-    return std::string(value);
+      !value.starts_with(kSentinelHead) || !value.ends_with(kSentinelTail)) {
+    const bool plain =
+        std::all_of(value.begin(), value.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
+    return plain ? std::optional(std::string(value)) : std::nullopt;
+  }
   value.remove_prefix(kSentinelHead.size());
   value.remove_suffix(kSentinelTail.size());
   auto text = base64_decode(value);

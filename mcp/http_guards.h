@@ -67,7 +67,7 @@ std::string media_type(std::string_view content_type);
 
 // Mcp-Name and Mcp-Param-*: texts that a header cannot carry come as =?base64?…?= (2026-07-28).
 std::string encode_header_value(std::string_view text);
-// nullopt: marked as base64, but not strictly so.
+// nullopt: marked as base64, but not strictly so; or not marked, but no visible ASCII.
 std::optional<std::string> decode_header_value(std::string_view value);
 
 std::string_view trim_ows(std::string_view text);

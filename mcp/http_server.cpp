@@ -59,7 +59,8 @@ class HttpServer::Impl final : public httplib::Server {
   Impl(mcp::Server& server, HttpOptions options) : server_(server), options_(std::move(options)) {
     if (options_.host.starts_with('[') && options_.host.ends_with(']'))
       options_.host = options_.host.substr(1, options_.host.size() - 2);
-    limits_ = {options_.max_head_bytes, options_.max_headers, server_.options().max_message_bytes};
+    limits_ = {options_.max_head_bytes, options_.max_headers, server_.options().max_message_bytes,
+               options_.max_bodies_bytes};
     new_task_queue = [this] { return new ConnectionQueue(options_.max_connections); };
     stop_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   }
@@ -113,7 +114,7 @@ class HttpServer::Impl final : public httplib::Server {
       }
       stop_all();
     });
-    if (!stopping_) {
+    if (!shared_.stopping) {
       listen_after_bind();
       svr_sock_ =
           INVALID_SOCKET;  // httplib has closed it when accept() failed, and keeps the number
@@ -124,7 +125,7 @@ class HttpServer::Impl final : public httplib::Server {
 
   void stop_all() {
     std::scoped_lock lock(mutex_);
-    if (stopping_.exchange(true)) return;
+    if (shared_.stopping.exchange(true)) return;
     const uint64_t one = 1;
     [[maybe_unused]] auto n = ::write(stop_fd_, &one, sizeof one);
     // Not closed here: accept() may be using the number. It fails, and httplib closes it.
@@ -144,7 +145,7 @@ class HttpServer::Impl final : public httplib::Server {
 
  private:
   bool process_and_close_socket(socket_t fd) override {
-    HttpConnection connection(fd, limits_, options_.timeouts, stopping_);
+    HttpConnection connection(fd, limits_, options_.timeouts, shared_);
     if (overloaded || connection.wake_fd() < 0) {
       const std::string body = "too many connections\n";
       const bool sent = connection.write(
@@ -171,7 +172,7 @@ class HttpServer::Impl final : public httplib::Server {
 
   void serve_connection(HttpConnection& connection) {
     HttpHead head;
-    while (!stopping_) {
+    while (!shared_.stopping) {
       if (const int status = connection.read_head(head)) {
         if (status > 0) HttpEndpoint::refuse(connection, status);
         return;
@@ -185,7 +186,7 @@ class HttpServer::Impl final : public httplib::Server {
   HttpLimits limits_;
   std::optional<HttpEndpoint> endpoint_;
   int port_ = 0, stop_fd_ = -1;
-  std::atomic<bool> stopping_ = false;
+  HttpConnection::Shared shared_;
   mutable std::mutex mutex_;  // guards what follows
   std::set<HttpConnection*> connections_;
 };

@@ -45,7 +45,7 @@ struct HttpOptions {
   size_t max_connections = 2000;                  // more are answered 503
   size_t max_head_bytes = 32 << 10;
   size_t max_headers = 100;
-  size_t max_batch = 64;  // messages in a 2025-03-26 batch
+  size_t max_bodies_bytes = 256u << 20;  // of all requests at one time; more are answered 503
   HttpTimeouts timeouts = {};
   HttpSessionLimits sessions = {};
   bool require_session = false;  // 400 to requests of the older versions that name no session
@@ -53,7 +53,8 @@ struct HttpOptions {
   std::chrono::milliseconds stream_after =
       std::chrono::seconds(5);  // of silence: hosts wait 60 s for a head
   std::chrono::milliseconds comment_every = std::chrono::seconds(15);
-  // GET /readyz: 200 unless the object says "ready": false, then 503. Empty: always ready.
+  // GET /readyz: 200 unless the object says "ready": false, then 503. Empty: always ready. A server
+  // that drains is not.
   std::function<Json()> ready = {};
   // Further GET paths. One that ends in '/' serves everything below it. The token is checked,
   // unless `open`.

@@ -17,6 +17,7 @@ struct HttpLimits {
   size_t head_bytes = 32 << 10;
   size_t headers = 100;
   size_t body_bytes = 8u << 20;
+  size_t bodies_bytes = 256u << 20;  // of all requests that are read or served at one time
 };
 
 struct HttpHead {

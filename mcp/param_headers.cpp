@@ -151,7 +151,7 @@ Result<void> compare_param_headers(const Json& arguments, const std::vector<Para
     };
     if (came == headers.end()) return wrong("is missing");
     const auto text = decode_header_value(came->second);
-    if (!text) return wrong("is not strict Base64 of UTF-8");
+    if (!text) return wrong("is neither visible ASCII nor strict Base64 of UTF-8");
     if (wanted && (*text == *wanted || same_integer(*text, arguments, mark))) continue;
     return wrong(fmt::format("is {}", to_text(Json(text->substr(0, 80)))));
   }

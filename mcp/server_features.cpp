@@ -11,12 +11,15 @@ namespace gpumcp::mcp {
 
 std::string check_tool(const Tool& tool, bool for_hosts) {
   auto bad = [&](std::string why) { return fmt::format("tool \"{}\": {}", tool.name, why); };
-  const bool charset = std::all_of(tool.name.begin(), tool.name.end(), [](char c) {
+  const bool charset = std::all_of(tool.name.begin(), tool.name.end(), [&](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '-';
+           c == '-' || (!for_hosts && c == '.');
   });
-  if (tool.name.empty() || tool.name.size() > 64 || !charset)
-    return bad("hosts take names of 1 to 64 characters of A-Z a-z 0-9 _ - only");
+  const size_t longest = for_hosts ? 64 : 128;
+  if (tool.name.empty() || tool.name.size() > longest || !charset)
+    return bad(fmt::format("{} names of 1 to {} characters of A-Z a-z 0-9 _ -{} only",
+                           for_hosts ? "hosts take" : "the specification has", longest,
+                           for_hosts ? "" : " ."));
   if (tool.description.empty()) return bad("a description is needed: agents choose tools by it");
   if (!tool.inputSchema.is_object() || tool.inputSchema.value("type", "") != "object")
     return bad("the input schema's root must be {\"type\": \"object\"}");
@@ -192,6 +195,9 @@ bool Server::remove_prompt(std::string_view name) {
 
 void Server::notify_resource_updated(const std::string& uri) {
   impl_->subscriptions.resource_updated(uri);
+}
+void Server::notify_elicitation_complete(const std::string& elicitation_id) {
+  impl_->subscriptions.elicitation_complete(elicitation_id);
 }
 void Server::notify_list_changed(std::string_view what) { impl_->changed_list(what); }
 

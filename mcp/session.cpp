@@ -47,7 +47,6 @@ void Session::tell_updated(const std::string& uri) {
 
 Session::Received Session::receive(std::string text, std::shared_ptr<ReplySink> sink,
                                    const HttpClaims* http) {
-  RequestId id;
   if (text.size() > server_->options.max_message_bytes) {
     const Error error{ErrorCode::invalid_request,
                       fmt::format("a message is longer than the limit of {} bytes",
@@ -55,6 +54,13 @@ Session::Received Session::receive(std::string text, std::shared_ptr<ReplySink> 
     sink->respond(make_error({}, error, legacy_version().has_value()), error.code);
     return Received::broken;
   }
+  if (is_batch(text)) return receive_batch(text, sink, http);
+  return receive_one(std::move(text), std::move(sink), http, Within::nothing);
+}
+
+Session::Received Session::receive_one(std::string text, std::shared_ptr<ReplySink> sink,
+                                       const HttpClaims* http, Within within) {
+  RequestId id;
   auto message = parse_message(std::move(text), &id);
   if (!message) {
     sink->respond(make_error(id, message.error(), legacy_version().has_value()),
@@ -63,6 +69,11 @@ Session::Received Session::receive(std::string text, std::shared_ptr<ReplySink> 
   }
   switch (message->kind()) {
     case Message::Kind::request:
+      if (within == Within::batch && message->method() == "initialize") {
+        const Error error{ErrorCode::invalid_request, "initialize cannot be part of a batch"};
+        sink->respond(make_error(message->id(), error), error.code);
+        return Received::broken;
+      }
       receive_request(std::move(*message), std::move(sink), http);
       return Received::request;
     case Message::Kind::notification:

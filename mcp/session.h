@@ -92,6 +92,8 @@ class Session : public std::enable_shared_from_this<Session> {
   // to none.
   void tell(std::string_view method, std::string_view params);
   void tell_updated(const std::string& uri);
+  // That what a URL was opened for is done, if this session was asked to open it.
+  void tell_elicited(const std::string& elicitation_id);
   void send(std::string message);  // unconditionally, where there is a stream
 
  private:
@@ -99,6 +101,11 @@ class Session : public std::enable_shared_from_this<Session> {
   struct Request;
   using Method = void (Session::*)(Request&);
 
+  enum class Within { nothing, batch };
+  Received receive_one(std::string text, std::shared_ptr<ReplySink> sink, const HttpClaims* http,
+                       Within within);
+  Received receive_batch(const std::string& text, const std::shared_ptr<ReplySink>& sink,
+                         const HttpClaims* http);  // session_batch.cpp
   void receive_request(Message message, std::shared_ptr<ReplySink> sink, const HttpClaims* http);
   void receive_notification(const Message& message);
   void receive_response(const Message& message);
@@ -144,6 +151,7 @@ class Session : public std::enable_shared_from_this<Session> {
   };
   std::vector<Result<std::string>> ask(ReplySink& sink, const std::vector<Question>& questions,
                                        std::stop_token stop);
+  void expect_completion(std::string elicitation_id);
   // A call's id leaves the table, then its answer is written, then the call has ended.
   void release_id(const RequestId& id);
   void end_call();
@@ -164,7 +172,7 @@ class Session : public std::enable_shared_from_this<Session> {
   Implementation legacy_client_;
   ClientCapabilities legacy_capabilities_;
   LogLevel legacy_log_level_ = LogLevel::info;
-  std::set<std::string> subscribed_;
+  std::set<std::string> subscribed_, elicited_;
   // Requests to the client that wait for an answer.
   std::condition_variable_any answered_;
   std::map<RequestId, std::optional<Result<std::string>>> asks_;

@@ -18,6 +18,22 @@ void Session::receive_response(const Message& message) {
   answered_.notify_all();
 }
 
+void Session::expect_completion(std::string elicitation_id) {
+  std::scoped_lock lock(mutex_);
+  if (elicited_.size() < server_->options.max_subscriptions)
+    elicited_.insert(std::move(elicitation_id));
+}
+
+void Session::tell_elicited(const std::string& elicitation_id) {
+  {
+    std::scoped_lock lock(mutex_);
+    if (elicited_.erase(elicitation_id) == 0) return;
+  }
+  std::string params = R"({"elicitationId":)";
+  append_string(params, elicitation_id);
+  send(make_notification("notifications/elicitation/complete", params + "}"));
+}
+
 std::vector<Result<std::string>> Session::ask(ReplySink& sink,
                                               const std::vector<Question>& questions,
                                               std::stop_token stop) {

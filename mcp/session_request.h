@@ -14,6 +14,10 @@ inline std::string quoted_versions() {
   return to_text(versions);
 }
 
+// session_batch.cpp
+bool is_batch(std::string_view text);          // of anything: whether it begins as an array does
+bool claims_modern(std::string_view message);  // params._meta names a protocol version
+
 Error resource_not_found(const std::string& uri, bool modern);
 Error missing_tasks_extension();
 

@@ -124,6 +124,10 @@ void Subscriptions::task_changed(const std::string& id, const std::string& membe
   for (auto& listen : all_listens()) listen->task_changed(id, members);
 }
 
+void Subscriptions::elicitation_complete(const std::string& id) {
+  for (auto& session : all_sessions()) session->tell_elicited(id);
+}
+
 void Subscriptions::broadcast(std::string_view method, std::string_view params) {
   for (auto& session : all_sessions()) session->send(make_notification(method, params));
 }

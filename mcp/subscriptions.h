@@ -57,6 +57,7 @@ class Subscriptions {
   void list_changed(std::string_view what);
   void resource_updated(const std::string& uri);
   void task_changed(const std::string& id, const std::string& members);
+  void elicitation_complete(const std::string& id);
   // A notification of ours to every session with a stream.
   void broadcast(std::string_view method, std::string_view params);
   void end_all();  // and refuses new ones

@@ -35,7 +35,7 @@ constexpr std::string_view kTexts =
 
 }  // namespace
 
-TEST_CASE("a raw tool's handler sees only arguments that conform to its inputSchema") {
+TEST_CASE("peers 9: a raw tool's handler sees only arguments that conform to its inputSchema") {
   Server server;
   std::atomic<int> runs = 0;
   server.add_tool(raw_tool(kTexts), [&](const Json& arguments, Context&) {

@@ -14,6 +14,7 @@ add_executable(mcp_test
   mcp/server_test.cpp
   mcp/calls_test.cpp
   mcp/features_test.cpp
+  mcp/pitfalls_test.cpp
   mcp/rounds_test.cpp
   mcp/tasks_test.cpp
   mcp/client_test.cpp

@@ -8,6 +8,7 @@ add_executable(mcp_http_test
   mcp/http_support.cpp
   mcp/http_stream_test.cpp
   mcp/http_wire_test.cpp
+  mcp/pitfalls_http_test.cpp
   mcp/sse_test.cpp)
 target_link_libraries(mcp_http_test PRIVATE gpumcp::mcp doctest::doctest fmt::fmt gpumcp::build)
 target_include_directories(mcp_http_test PRIVATE mcp)

@@ -191,7 +191,17 @@ TEST_CASE("readyz and further paths are the program's") {
   CHECK(f.ask(plain("GET", "/metrics")).body == "m");
 }
 
-TEST_CASE("Host and Origin of others are refused, loopback with a port is not") {
+TEST_CASE("a server that drains is not ready, refuses new calls, and lives on") {
+  Fixture f;
+  CHECK(f.ask(plain("GET", "/readyz")).status == 200);
+  f.server().drain();
+  CHECK(f.ask(plain("GET", "/readyz")).status == 503);
+  CHECK(f.ask(plain("GET", "/healthz")).status == 200);
+  CHECK(code_of(f.ask(modern(modern_call(1, "add", {{"a", 1}, {"b", 2}})))) == -31001);
+  CHECK(f.ask(legacy(request(1, "ping"))).status == 200);
+}
+
+TEST_CASE("pitfall 11: Host and Origin of others are refused, loopback with a port is not") {
   Fixture f;
   const std::string port = std::to_string(f.port());
   const std::string body = to_text(request(1, "ping"));
@@ -213,7 +223,7 @@ TEST_CASE("Host and Origin of others are refused, loopback with a port is not") 
        std::vector<std::string>{"http://localhost:" + port, "http://127.0.0.1:" + port}) {
     Reply reply = origin(good);
     CHECK(reply.status == 200);
-    CHECK(reply.headers.count("access-control-allow-origin") == 0);
+    CHECK(reply.headers["access-control-allow-origin"] == good);  // never "*"
   }
   const std::vector<std::string> bad_origins = {
       "http://evil.example.com", "http://localhost.evil.com:" + port,
@@ -234,7 +244,7 @@ TEST_CASE("the body of a refused request is never taken for a request") {
   CHECK(f.server().calls_in_flight() == 0);
 }
 
-TEST_CASE("a token is asked for before anything of the body is read") {
+TEST_CASE("peers 19: a token is asked for before anything of the body is read") {
   Fixture f({.token = "sesame"});
   const std::string call = to_text(modern_request(1, "tools/list"));
   const std::string claims = "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/list\r\n";
@@ -293,7 +303,8 @@ TEST_CASE("other content types, compressed bodies and narrow Accepts are refused
   CHECK(ask("Content-Type: Application/JSON; charset=utf-8\r\nAccept: */*\r\n") == 200);
 }
 
-TEST_CASE("bodies beyond the limit are refused, before they are sent where their length is known") {
+TEST_CASE(
+    "peers 17: bodies of megabytes are taken, beyond the limit refused before they are sent") {
   Fixture f({}, {.max_message_bytes = 2000});
   Wire known(f.port());
   known.send(
@@ -311,6 +322,24 @@ TEST_CASE("bodies beyond the limit are refused, before they are sent where their
   small.send(head + fmt::format("{:x}\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n", 5, body.substr(0, 5),
                                 body.size() - 5, body.substr(5)));
   CHECK(small.read().status == 200);
+  Fixture usual;
+  CHECK(usual.ask(legacy(request(1, "ping", {{"x", std::string(5 << 20, 'x')}}))).status == 200);
+}
+
+TEST_CASE("all bodies together have a limit, and their room comes back with the answer") {
+  Fixture f({.max_bodies_bytes = 100000});
+  const Json padding = {{"pad", std::string(60000, 'x')}};
+  Wire first(f.port());
+  first.send(modern(modern_call(1, "hold", Json::object(), padding)));
+  REQUIRE(f.entered.wait());
+  const Reply refused = f.ask(modern(modern_call(2, "add", {{"a", 1}, {"b", 2}}, padding)));
+  CHECK(refused.status == 503);
+  CHECK(refused.body.find("retry") != std::string::npos);
+  CHECK(f.ask(modern(modern_call(3, "add", {{"a", 1}, {"b", 2}}))).status == 200);
+  f.release();
+  CHECK(first.read().status == 200);
+  first.send(modern(modern_call(4, "add", {{"a", 1}, {"b", 2}}, padding)));
+  CHECK(first.read().status == 200);
 }
 
 TEST_CASE("heads beyond the limits are refused") {
@@ -394,7 +423,7 @@ TEST_CASE("clients that use the same ids at once get their own answers") {
   CHECK(right == 16 * 25);
 }
 
-TEST_CASE("pitfall 10: Mcp-Param headers must say what the arguments say, strictly encoded") {
+TEST_CASE("Mcp-Param headers must say what the arguments say, strictly encoded") {
   Fixture f;
   f.server().add_tool(
       {.name = "route",

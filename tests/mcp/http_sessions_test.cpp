@@ -96,7 +96,7 @@ TEST_CASE("a session belongs to the principal that began it") {
   CHECK(f.ask(bare("DELETE", in(id))).status == 404);
 }
 
-TEST_CASE("sessions that idle expire; too many are refused with the remedy, spare ones make room") {
+TEST_CASE("peers 5: sessions that idle expire; too many are refused, spare ones make room") {
   SUBCASE("expiry") {
     Fixture f({.sessions = {.idle = 0ms}});
     CHECK(f.ask(post(to_text(request(2, "tools/list")), in(begin(f)))).status == 404);
@@ -224,15 +224,20 @@ TEST_CASE("no priming event below 2025-11-25, and release does nothing there") {
 }
 
 TEST_CASE(
-    "pitfall 5: a session's client that leaves does not cancel, and fetches the answer later") {
+    "pitfall 5: a session's client that leaves does not cancel, and fetches the answer later; one "
+    "of "
+    "2026-07-28 cancels") {
   Fixture f({.stream_after = 1ms});
   const std::string id = begin(f);
-  Wire call(f.port());
+  Wire call(f.port()), modern_client(f.port());
   call.send(post(to_text(legacy_call(5, "hold")), in(id)));
-  REQUIRE(f.entered.wait());
+  modern_client.send(modern(modern_call(5, "hold")));
+  REQUIRE(f.entered.wait(2));
   call.read_head();
   const auto priming = call.read_whole_event();
   call.close();
+  modern_client.close();
+  CHECK(f.cancelled.wait());
   f.release();
   CHECK(f.finished.wait());
   Wire back(f.port());
@@ -251,7 +256,7 @@ TEST_CASE("DELETE cancels the session's calls") {
   CHECK(f.cancelled.wait());
 }
 
-TEST_CASE("equal ids of two sessions never mix: 1,000 interleaved calls") {
+TEST_CASE("peers 8: equal ids of two sessions never mix: 1,000 interleaved calls") {
   Fixture f;
   std::vector<std::thread> clients;
   std::atomic<int> wrong = 0;
@@ -279,8 +284,8 @@ TEST_CASE("a session takes batches in 2025-03-26 only") {
 }
 
 TEST_CASE(
-    "HTTP+SSE: the endpoint comes first, answers come on the stream, and its end is the "
-    "session's") {
+    "peers 13: HTTP+SSE: the endpoint comes first, answers come on the stream only, and its end is "
+    "the session's") {
   Fixture f;
   Wire stream(f.port());
   stream.send(bare("GET", "", "/sse"));

@@ -15,7 +15,7 @@ namespace {
 const Json kToken = {{"progressToken", "p"}};
 }  // namespace
 
-TEST_CASE("progress first makes the answer a stream, in both eras, and the connection lives on") {
+TEST_CASE("peers 12: progress makes the answer to a POST a stream, and the connection lives on") {
   Fixture f;
   Wire wire(f.port());
   for (bool modern_era : {true, false}) {
@@ -48,6 +48,27 @@ TEST_CASE("a client that takes no streams gets plain JSON, one that takes nothin
   };
   CHECK(ask("application/json").json()["id"] == 1);
   CHECK(ask("text/event-stream").headers["content-type"] == "text/event-stream");
+}
+
+TEST_CASE("a listen needs an event stream, and says so") {
+  Fixture f;
+  const std::string body =
+      to_text(Json{{"jsonrpc", "2.0"},
+                   {"id", 1},
+                   {"method", "subscriptions/listen"},
+                   {"params", {{"notifications", Json::object()}, {"_meta", meta_of()}}}});
+  auto ask = [&](const char* version, const char* accept) {
+    Wire wire(f.port());
+    wire.send(
+        fmt::format("POST /mcp HTTP/{}\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                    "Accept: {}\r\nMCP-Protocol-Version: 2026-07-28\r\n"
+                    "Mcp-Method: subscriptions/listen\r\nContent-Length: {}\r\n\r\n{}",
+                    version, accept, body.size(), body));
+    return wire.read_head().status;
+  };
+  CHECK(ask("1.1", "application/json") == 406);
+  CHECK(ask("1.0", "*/*") == 406);
+  CHECK(ask("1.1", "text/event-stream") == 200);
 }
 
 TEST_CASE("a call that says nothing becomes a stream with comments") {
@@ -103,7 +124,7 @@ TEST_CASE("a legacy client that leaves does not cancel, and half-closed it gets 
   CHECK(half.read().json()["id"] == 1);
 }
 
-TEST_CASE("150 open streams leave others their answers") {
+TEST_CASE("peers 1: 150 open streams leave others their answers") {
   Fixture f({.stream_after = 1ms}, {.max_running_calls = 256});
   std::list<Wire> open;
   for (int i = 0; i < 150; ++i) {
@@ -119,7 +140,7 @@ TEST_CASE("150 open streams leave others their answers") {
   for (Wire& wire : open) CHECK(wire.read_event().has_value());
 }
 
-TEST_CASE("slow clients are cut off and block nobody") {
+TEST_CASE("peers 2: slow and silent clients are cut off and block nobody") {
   Fixture f({.timeouts = {.idle = 60s, .head = 300ms, .body = 300ms, .write = 60s}});
   std::list<Wire> slow;
   for (int i = 0; i < 50; ++i) {
@@ -169,7 +190,7 @@ TEST_CASE("a large answer reaches a client that reads late") {
   thread.join();
 }
 
-TEST_CASE("stop() ends idle connections, open streams and serve()") {
+TEST_CASE("peers 15: stop() ends idle connections, open streams and serve()") {
   Server server({.drain = 10ms});
   Happening entered;
   server.expose("hold", "Waits.", [&](Context& context) {

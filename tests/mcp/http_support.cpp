@@ -139,6 +139,10 @@ std::optional<std::string> Wire::read_event() {
   }
 }
 
+bool Wire::read_event_of_new_stream() {
+  return read_head().headers["content-type"] == "text/event-stream" && read_event();
+}
+
 std::optional<Wire::Event> Wire::read_whole_event() {
   Event out;
   bool any = false;

@@ -57,6 +57,7 @@ class Wire {
     std::string id, type, data;
   };
   std::optional<Event> read_whole_event();  // also one without data; nullopt: the stream ended
+  bool read_event_of_new_stream();          // a stream's head and its first event
   std::string rest_of_stream();
   std::string read_comment();  // the next ":" line of a stream
   bool closed();               // the server closes within kPatience

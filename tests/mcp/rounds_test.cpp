@@ -185,7 +185,8 @@ TEST_CASE_FIXTURE(
   CHECK(contains(text(heavy), "32768"));
 }
 
-TEST_CASE_FIXTURE(Fixture, "2025-11-25: the same handler waits for the client's answers") {
+TEST_CASE_FIXTURE(
+    Fixture, "pitfall 18: the handler that asks by rounds waits, up to 2025-11-25, for answers") {
   initialize(R"({"elicitation":{}})");
   peer.send(call("1", "greet", R"({"times":5})"));
   Json asked = peer.next();
@@ -234,6 +235,36 @@ TEST_CASE_FIXTURE(
   answer = peer.next();
   CHECK(answer["id"] == 3);
   CHECK(answer["result"]["isError"] == true);
+}
+
+TEST_CASE("2025-11-25: who was asked to open a URL is told once when that is done, nobody else") {
+  Server server({.name = "test"});
+  server.expose("link", "Sends the user to a page.", [](Context& c) {
+    const auto answer = c.elicit(
+        "page", {.message = "Sign in", .url = "https://a.example/x", .elicitationId = "e-1"});
+    return answer.accepted();
+  });
+  Peer asked(server), other(server);
+  for (Peer* peer : {&asked, &other})
+    peer->ask(
+        request("0", "initialize",
+                R"("protocolVersion":"2025-11-25","capabilities":{"elicitation":{"url":{}}})"));
+  asked.send(call("1", "link"));
+  const Json question = asked.next();
+  CHECK(question["params"]["mode"] == "url");
+  CHECK(question["params"]["elicitationId"] == "e-1");
+  const Json done = asked.ask(R"({"jsonrpc":"2.0","id":)" + question["id"].dump() +
+                              R"(,"result":{"action":"accept"}})");
+  CHECK(done["result"]["structuredContent"]["result"] == true);
+  server.notify_elicitation_complete("e-2");
+  server.notify_elicitation_complete("e-1");
+  server.notify_elicitation_complete("e-1");
+  asked.send(request("2", "ping"));
+  const Json told = asked.next();
+  CHECK(told["method"] == "notifications/elicitation/complete");
+  CHECK(told["params"].dump() == R"({"elicitationId":"e-1"})");
+  CHECK(asked.next()["id"] == 2);
+  CHECK(other.ask(request("2", "ping"))["id"] == 2);
 }
 
 TEST_CASE(

@@ -2,6 +2,8 @@
 // calls_test.cpp.
 #include "mcp/server.h"
 
+#include <fmt/format.h>
+
 #include "tests/mcp/support.h"
 
 using namespace gpumcp::mcp;
@@ -54,8 +56,9 @@ TEST_CASE_FIXTURE(Fixture, "both eras are served on one pipe, in any order") {
   }
 }
 
-TEST_CASE_FIXTURE(Fixture,
-                  "initialize agrees on each legacy version, and offers the latest for any other") {
+TEST_CASE_FIXTURE(
+    Fixture,
+    "peers 10: initialize agrees on each legacy version, and offers the latest for others") {
   for (std::string_view version : kVersions) {
     const Json answer = peer.ask(
         request("1", "initialize", R"("protocolVersion":")" + std::string(version) + "\""));
@@ -213,6 +216,60 @@ TEST_CASE_FIXTURE(
   line = peer.line();
   CHECK(json(line).contains("id"));  // legacy: null
   CHECK(json(line)["id"].is_null());
+}
+
+TEST_CASE_FIXTURE(Fixture, "a session of 2025-03-26 takes batches, no other does") {
+  const std::string batch = fmt::format(
+      R"([{} ,{},{{"jsonrpc":"2.0","method":"notifications/x"}},7,{{"jsonrpc":"2.0","id":9,"result":{{}}}},{}])",
+      request("1", "ping"), call("\"c\"", "add", R"({"a":1,"b":2})"),
+      request("2", "initialize", R"("protocolVersion":"2025-03-26")"));
+  CHECK(code(peer.ask(batch)) == -32600);  // nothing was agreed on
+  for (std::string_view version : kVersions) {
+    if (is_modern_version(version)) continue;
+    peer.initialize(version);
+    const Json answer = peer.ask(batch);
+    if (version != "2025-03-26") {
+      CHECK(code(answer) == -32600);
+      CHECK(contains(answer["error"]["message"].get<std::string>(), "2025-03-26 only"));
+      continue;
+    }
+    REQUIRE(answer.is_array());
+    std::map<std::string, Json> by_id;
+    for (auto& one : answer) by_id[one.contains("id") ? to_text(one["id"]) : "none"] = one;
+    CHECK(by_id.size() == 4);
+    CHECK(by_id["1"]["result"] == Json::object());
+    CHECK(contains(to_text(by_id["\"c\""]), "3"));
+    CHECK(code(by_id["2"]) == -32600);  // initialize cannot be in a batch
+    CHECK(code(by_id["null"]) == -32600);
+    // Empty, too long, with an element of 2026-07-28, of notifications only.
+    CHECK(code(peer.ask("[ ]")) == -32600);
+    std::string many = "[7";
+    for (int i = 0; i < 64; ++i) many += ",7";
+    many += ']';
+    CHECK(contains(to_text(peer.ask(many)), "1 to 64"));
+    CHECK(code(peer.ask(fmt::format("[{}]", modern("1", "tools/list")))) == -32600);
+    CHECK(code(peer.ask("[1")) == -32700);
+    peer.send(R"([{"jsonrpc":"2.0","method":"notifications/x"}])");
+    CHECK(peer.ask(request("3", "ping"))["id"] == 3);
+  }
+}
+
+TEST_CASE_FIXTURE(Fixture,
+                  "a batch may cancel what it calls, and strings in it may hold brackets") {
+  Gate began;
+  server.expose("wait", "Waits.", [&](Context& c) {
+    Gate stop;
+    std::stop_callback on_stop(c.stop_token(), [&] { stop.open(); });
+    began.open();
+    stop.wait();
+  });
+  peer.initialize("2025-03-26");
+  peer.send(fmt::format("[{},{}]", call("1", "wait"), request("\"],[{\\\"\"", "ping")));
+  REQUIRE(began.wait());
+  peer.send(cancel("1"));
+  const Json answer = peer.next();
+  REQUIRE(answer.size() == 1);
+  CHECK(answer[0]["id"] == "],[{\"");
 }
 
 TEST_CASE_FIXTURE(Fixture, "ids come back as they went, beyond 32 bits too") {

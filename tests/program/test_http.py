@@ -1,6 +1,8 @@
 """Streamable HTTP as raw requests: both eras at /mcp, the guards, streams, and what a disconnect means."""
 
 import json
+import os
+import signal
 import socket
 import threading
 import time
@@ -198,6 +200,31 @@ def open_call(http, message, headers):
     connection = socket.create_connection((http.host, http.port), timeout=20)
     connection.sendall("\r\n".join(lines).encode() + body)
     return connection
+
+
+def test_a_signal_lets_a_running_call_finish(http):
+    assert "up" in text_of(http.call("echo", {"text": "up"}))
+    message = call(1, "sleep_ms", {"ms": 300}, progressToken="p")
+    connection = open_call(http, message, http.modern_headers(message))
+    said = connection.recv(65536)  # the head, with the first progress: it runs
+    os.kill(http.front.pid, signal.SIGTERM)
+    while part := connection.recv(65536):
+        said += part
+    assert b'"id":1,"result"' in said, said
+    assert http.front.process.wait(5) == 0
+
+
+def test_a_page_may_read_answers_only_if_its_origin_is_allowed(world):
+    http = world.serve_http(TEST_TOOLS, "--allow-origin", "https://app.example")
+    ask = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type, mcp-method"}
+    reply = http.send("OPTIONS", "/mcp", headers={**ask, "Origin": "https://app.example"})
+    assert reply.status == 200
+    assert reply.headers["access-control-allow-origin"] == "https://app.example"
+    assert reply.headers["access-control-allow-headers"] == "content-type, mcp-method"
+    assert http.send("OPTIONS", "/mcp", headers={**ask, "Origin": "https://evil.example"}).status == 403
+    reply = http.post(request(1, "tools/list"), {"Origin": "https://app.example"})
+    assert reply.headers["access-control-allow-origin"] == "https://app.example"
+    assert "access-control-allow-origin" not in http.post(request(1, "tools/list")).headers
 
 
 def test_a_modern_client_that_leaves_cancels_its_call(world, http):

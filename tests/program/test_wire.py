@@ -3,6 +3,8 @@ should not. No test here needs a worker, except where a tool is called.
 """
 
 import json
+import os
+import signal
 import subprocess
 
 import client
@@ -194,7 +196,6 @@ def test_initialize_works_after_discover_on_the_same_pipe(front):
     assert front.ask(request(4, "ping", modern=False))["result"] == {}
 
 
-@pytest.mark.xfail(strict=True, reason="stdio refuses batches, which only 2025-03-26 has, so far")
 def test_a_batch_is_answered_under_2025_03_26_and_refused_elsewhere(world):
     batch = json.dumps([request(5, "ping", modern=False), request(6, "tools/list", modern=False)]).encode()
     first = world.serve()
@@ -231,3 +232,14 @@ def test_log_output_stays_off_the_wire(world):
     assert front.ask(request(1, "tools/list"))["result"]["tools"]
     assert front.close() == 0
     assert front.bad_lines == []
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_a_running_call_finish(world, end):
+    front = world.serve_tools()
+    assert not front.call("echo", {"text": "up"}).get("isError")
+    running = front.start(call("r", "sleep_ms", {"ms": 300}))
+    assert not front.call("echo", {"text": "it runs"}).get("isError")
+    os.kill(front.pid, end)
+    assert not front.finish(running)["result"].get("isError")
+    assert front.process.wait(5) == 0
