@@ -104,6 +104,7 @@ void Client::read_loop() {
     closed_ = true;
     announce = connected_;
   }
+  stopping_.request_stop();  // nothing that waits to try again would be heard
   if (announce && options_.on_closed) options_.on_closed();
   fail_all({ErrorCode::closed, "the server closed the connection"});
   end_subscriptions();

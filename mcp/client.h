@@ -7,6 +7,7 @@
 //   client.cpp          messages: what is in flight, and the reader
 //   client_era.cpp      which protocol version is spoken, and what each request says of it
 //   client_calls.cpp    calls that wait: time-outs, rounds of input_required, tools and the rest
+//   client_tasks.cpp    calls that go on as tasks: asking after them, answering, following
 //   client_lists.cpp    lists to their end, and what is kept of them
 //   client_asks.cpp     what a server up to 2025-11-25 asks of the client
 //   client_listen.cpp   subscriptions in both eras
@@ -19,9 +20,11 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <variant>
 #include <vector>
 
 #include "mcp/client_cache.h"
@@ -54,10 +57,29 @@ struct ClientOptions {
   ClientHandlers handlers = {};
   std::function<void(const LogMessage&)> on_log = {};
   int max_rounds = 10;  // of input_required for one call
+  // Declares the extension io.modelcontextprotocol/tasks (2026-07-28): calls may go on as tasks.
+  bool tasks = true;
   // What is remembered of this server; several clients may share one. `server` names it there (its
   // URL or command), `principal` whose results they are. Null, or no name: the client's own.
   std::shared_ptr<ClientCache> cache = {};
   std::string server = {}, principal = {};
+};
+
+// A call that goes on as a task, as its server tells it (SEP-2663).
+struct TaskInfo {
+  enum class Status { working, input_required, completed, failed, cancelled };
+  std::string id;
+  Status status = Status::working;
+  std::string message = {};                           // what it does, for the user
+  std::string created_at = {}, last_updated_at = {};  // ISO 8601
+  std::optional<std::chrono::milliseconds> ttl = {};  // after which it is forgotten; none: never
+  std::chrono::milliseconds poll_interval = std::chrono::seconds(1);
+  // Of get_task(): what the status brings. Questions by key; a CallToolResult's text; an error.
+  Json input_requests = Json::object();
+  std::string result = {};
+  std::optional<Error> error = {};
+
+  bool ended() const { return status >= Status::completed; }
 };
 
 struct CallOptions {
@@ -71,6 +93,8 @@ struct CallOptions {
   std::optional<LogLevel> log_level = {};  // 2026-07-28: for this call; else set_log_level()'s
   bool fresh = false;                      // lists and reads: ask, whatever is remembered
   Json meta = Json::object();              // further members of `_meta`
+  // The call goes on as a task, or that task has changed. On the calling thread.
+  std::function<void(const TaskInfo& task)> on_task = {};
 };
 
 // What to hear about. Lists: when they change; resources: when they, or parts of them, do.
@@ -118,7 +142,9 @@ class Client {
   Result<std::vector<Prompt>> list_prompts(const CallOptions& options = {});
 
   // The result's text as it came is in `raw`, if given. These three answer what the server asks in
-  // between with the handlers.
+  // between with the handlers. A call that goes on as a task is followed to its result:
+  // options.timeout is then for each word of the server, max_timeout for all of it, and giving up
+  // cancels the task.
   Result<CallToolResult> call_tool(const std::string& name, const Json& arguments,
                                    const CallOptions& options = {}, std::string* raw = nullptr);
   Result<std::vector<ResourceContents>> read_resource(const std::string& uri,
@@ -127,6 +153,21 @@ class Client {
                                      const std::map<std::string, std::string>& arguments = {},
                                      const CallOptions& options = {});
   Result<Completion> complete(const CompletionQuery& query, const CallOptions& options = {});
+
+  // Tasks (2026-07-28). start_tool() is call_tool() that does not follow: it gives the task, or the
+  // result where the call became none. The id is all that is needed to come back to a task, from
+  // another client too. Error invalid_params: there is none of that id (any more).
+  Result<std::variant<CallToolResult, TaskInfo>> start_tool(const std::string& name,
+                                                            const Json& arguments,
+                                                            const CallOptions& options = {});
+  Result<TaskInfo> get_task(const std::string& id, const CallOptions& options = {});
+  // Answers to its questions, by key, as results of their methods; some may wait.
+  Result<void> update_task(const std::string& id, const Json& input_responses,
+                           const CallOptions& options = {});
+  Result<void> cancel_task(const std::string& id, const CallOptions& options = {});
+  // Asks after it, as often as it wants to be asked, and answers its questions with the handlers.
+  Result<CallToolResult> follow_task(const std::string& id, const CallOptions& options = {},
+                                     std::string* raw = nullptr);
 
   Result<void> ping(const CallOptions& options = {});
   // For this session (up to 2025-11-25) or all later calls (2026-07-28). Lines go to on_log.
@@ -185,9 +226,21 @@ class Client {
                         bool progress) const;
 
   // client_calls.cpp
-  Result<std::string> request_rounds(std::string_view method, const std::string& params,
-                                     const CallOptions& options, int* rounds = nullptr);
+  // How a request was answered in the end.
+  struct Outcome {
+    std::string text;
+    int rounds = 0;
+    bool is_task = false;
+  };
+  Result<Outcome> request_rounds(std::string_view method, const std::string& params,
+                                 const CallOptions& options);
+  Result<Outcome> call(const std::string& name, const Json& arguments, const CallOptions& options);
   Result<std::string> answers_to(std::string_view requests, std::stop_token stop);
+
+  // client_tasks.cpp
+  Result<std::string> follow(TaskInfo task, const CallOptions& options);
+  Result<void> answer_task(const TaskInfo& task, std::set<std::string>& answered,
+                           const CallOptions& options);
 
   // client_lists.cpp
   Result<ClientCache::Texts> pages(std::string_view method, const CallOptions& options);

@@ -126,15 +126,17 @@ Result<std::string> Client::request(std::string_view method, std::string_view pa
                           capped ? ", progress or not" : ""));
 }
 
-Result<std::string> Client::request_rounds(std::string_view method, const std::string& params,
-                                           const CallOptions& options, int* rounds) {
+Result<Client::Outcome> Client::request_rounds(std::string_view method, const std::string& params,
+                                               const CallOptions& options) {
   std::string answers;  // the members that the retry adds
   for (int round = 1;; ++round) {
-    if (rounds) *rounds = round;
     auto text = request(method, params + answers, options);
-    if (!text || !modern()) return text;
+    if (!text) return tl::unexpected(std::move(text.error()));
+    if (!modern()) return Outcome{std::move(*text), round};
     const Round asked = read_round(*text);
-    if (asked.type.empty() || asked.type == "complete") return text;
+    if (asked.type.empty() || asked.type == "complete") return Outcome{std::move(*text), round};
+    if (asked.type == "task" && options_.tasks && method == "tools/call")
+      return Outcome{std::move(*text), round, true};
     if (asked.type != "input_required")
       return fail(ErrorCode::invalid_request,
                   fmt::format("the server answered {} with resultType \"{}\", which this client "
@@ -188,20 +190,18 @@ Result<std::string> Client::answers_to(std::string_view requests, std::stop_toke
   return out + "}";
 }
 
-Result<CallToolResult> Client::call_tool(const std::string& name, const Json& arguments,
-                                         const CallOptions& options, std::string* raw) {
+Result<Client::Outcome> Client::call(const std::string& name, const Json& arguments,
+                                     const CallOptions& options) {
   const std::string params = fmt::format(R"("name":{},"arguments":{})", json_string(name),
                                          arguments.is_null() ? "{}" : to_text(arguments));
-  auto text = request_rounds("tools/call", params, options);
-  if (!text && text.error().code == ErrorCode::header_mismatch && transport_->carries_headers()) {
+  auto outcome = request_rounds("tools/call", params, options);
+  if (!outcome && outcome.error().code == ErrorCode::header_mismatch &&
+      transport_->carries_headers()) {
     // The tool's schema says what goes into headers: it is not known yet, or is another now.
     if (list_tools({.timeout = options.timeout, .stop_token = options.stop_token, .fresh = true}))
-      text = request_rounds("tools/call", params, options);
+      outcome = request_rounds("tools/call", params, options);
   }
-  if (!text) return tl::unexpected(std::move(text.error()));
-  auto result = call_tool_result_from_text(*text);
-  if (raw) *raw = std::move(*text);
-  return result;
+  return outcome;
 }
 
 Result<GetPromptResult> Client::get_prompt(const std::string& name,
@@ -209,9 +209,9 @@ Result<GetPromptResult> Client::get_prompt(const std::string& name,
                                            const CallOptions& options) {
   std::string params = "\"name\":" + json_string(name);
   if (!arguments.empty()) params += ",\"arguments\":" + to_text(Json(arguments));
-  auto text = request_rounds("prompts/get", params, options);
-  if (!text) return tl::unexpected(std::move(text.error()));
-  return get_prompt_result_from_text(*text);
+  auto outcome = request_rounds("prompts/get", params, options);
+  if (!outcome) return tl::unexpected(std::move(outcome.error()));
+  return get_prompt_result_from_text(outcome->text);
 }
 
 Result<Completion> Client::complete(const CompletionQuery& query, const CallOptions& options) {

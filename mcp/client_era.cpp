@@ -12,6 +12,7 @@
 
 #include "mcp/client.h"
 #include "mcp/json_members.h"
+#include "mcp/tasks.h"
 
 namespace gpumcp::mcp {
 namespace {
@@ -40,6 +41,8 @@ void Client::set_version(std::string version) {
   std::scoped_lock lock(mutex_);
   version_ = std::move(version);
   offered_ = capabilities_of(options_.handlers, version_);
+  if (options_.tasks && modern())
+    offered_["extensions"] = {{std::string(kTasksExtension), Json::object()}};
 }
 
 std::string Client::version_now() const {

@@ -121,12 +121,12 @@ Result<std::vector<ResourceContents>> Client::read_resource(const std::string& u
     if (auto known = cache_->find(key)) return resource_contents_from_text(known->front());
   }
   const uint64_t changes = changes_;
-  int rounds = 0;
-  auto text = request_rounds("resources/read", params, options, &rounds);
-  if (!text) return tl::unexpected(std::move(text.error()));
+  auto outcome = request_rounds("resources/read", params, options);
+  if (!outcome) return tl::unexpected(std::move(outcome.error()));
+  const std::string& text = outcome->text;
   // What came of answers to questions is no one else's, and not even ours a second time.
-  if (rounds == 1 && changes == changes_) cache_->store(key, {*text}, CacheHint::of(*text));
-  return resource_contents_from_text(*text);
+  if (outcome->rounds == 1 && changes == changes_) cache_->store(key, {text}, CacheHint::of(text));
+  return resource_contents_from_text(text);
 }
 
 }  // namespace gpumcp::mcp

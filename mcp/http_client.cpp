@@ -90,12 +90,14 @@ Result<void> HttpTransport::write(std::string_view text) {
 HttpTransport::Outgoing HttpTransport::read_outgoing(const Message& message) {
   Outgoing out{.text = message.text(), .method = message.method()};
   if (message.kind() == Message::Kind::request) out.id = message.id();
-  std::string_view name, uri, meta, cancelled;
+  std::string_view name, uri, task, meta, cancelled;
   (void)scan_json(message.params(), [&](std::string_view key, std::string_view value) {
     if (key == "name")
       name = value;
     else if (key == "uri")
       uri = value;
+    else if (key == "taskId")
+      task = value;
     else if (key == "_meta")
       meta = value;
     else if (key == "requestId")
@@ -108,6 +110,8 @@ HttpTransport::Outgoing HttpTransport::read_outgoing(const Message& message) {
     out.name = string_of(name);
   else if (out.method == "resources/read")
     out.name = string_of(uri);
+  else if (out.method.starts_with("tasks/"))
+    out.name = string_of(task);
   if (out.method == "notifications/cancelled")
     out.cancels = parse_request_id(cancelled).value_or(RequestId{});
   return out;

@@ -21,6 +21,7 @@ add_executable(mcp_test
   mcp/client_handlers_test.cpp
   mcp/client_lists_test.cpp
   mcp/client_param_headers_test.cpp
+  mcp/client_tasks_test.cpp
 )
 target_link_libraries(mcp_test PRIVATE gpumcp::mcp fmt::fmt doctest::doctest gpumcp::build)
 target_precompile_headers(mcp_test PRIVATE <doctest/doctest.h> <nlohmann/json.hpp> <map> <memory> <string> <vector>)
