@@ -32,7 +32,6 @@ class Target {
   std::unique_ptr<FrontServer> front_;
   std::unique_ptr<mcp::Transport> server_end_;
   std::thread serving_;
-  int child_ = 0;
   std::unique_ptr<mcp::Client> client_;
 };
 

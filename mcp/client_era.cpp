@@ -6,6 +6,7 @@
 //                      ─ an older version ──┐
 //   server/discover ─ result, -32022 ──────────────────────────────▶ modern
 //                   ─ other error, silence ─┴▶ initialize ─ result ▶ legacy
+//                     silence, then an error to `initialize`: server/discover once more
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -73,7 +74,19 @@ Result<void> Client::negotiate() {
         (options_.era == Era::modern && code == ErrorCode::timeout))
       return tl::unexpected(std::move(found.error()));
   }
-  if (options_.era == Era::automatic) return initialize();
+  if (options_.era == Era::automatic) {
+    auto ok = initialize();
+    if (ok || found) return ok;
+    // A child that ended, and is not started again: how it ended says more than that it has.
+    if (static_cast<int>(found.error().code) == kPeerRestarts &&
+        ok.error().code == ErrorCode::closed)
+      return tl::unexpected(std::move(found.error()));
+    if (found.error().code != ErrorCode::timeout) return ok;
+    // It was slow to start rather than old, and took our first question for the opening.
+    set_version(std::string(kModernVersion));
+    found = discover(options_.connect_timeout);
+    return found && *found == Found::modern ? Result<void>() : ok;
+  }
   return fail(ErrorCode::unsupported_protocol_version,
               fmt::format("the server does not speak {}{}", kModernVersion,
                           found ? "" : ": " + found.error().message));

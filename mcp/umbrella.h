@@ -2,9 +2,11 @@
 #pragma once
 
 #include "mcp/client.h"
+#include "mcp/client_process.h"
 #include "mcp/context.h"
 #include "mcp/http_client.h"
 #include "mcp/http_server.h"
+#include "mcp/json_schema.h"
 #include "mcp/protocol.h"
 #include "mcp/registry.h"
 #include "mcp/server.h"

@@ -137,6 +137,20 @@ TEST_CASE("a server that is silent before initialize is initialized after a whil
   CHECK_FALSE((*s.connected)->modern());
 }
 
+TEST_CASE("a server that starts slowly and then refuses initialize is asked once more") {
+  int asked = 0;
+  Scripted slow(
+      [&](const Json& message) {
+        if (message["method"] == "initialize")
+          return std::string(R"("error":{"code":-32022,"message":"this is 2026-07-28"})");
+        return std::string(++asked == 1 ? "" : kDiscover);
+      },
+      {.connect_timeout = std::chrono::milliseconds(3000)});
+  REQUIRE_MESSAGE(slow.connected, (slow.connected ? "" : slow.connected.error().message));
+  CHECK((*slow.connected)->modern());
+  CHECK(asked == 2);
+}
+
 TEST_CASE("what cannot be agreed on is an error that says so") {
   Scripted modern_only([](const Json&) { return std::string(kUnknown); }, {.era = Era::modern});
   REQUIRE_FALSE(modern_only.connected);

@@ -21,8 +21,13 @@ add_executable(mcp_test
   mcp/client_handlers_test.cpp
   mcp/client_lists_test.cpp
   mcp/client_param_headers_test.cpp
+  mcp/client_process_test.cpp
   mcp/client_tasks_test.cpp
 )
+add_executable(mcp_process_server mcp/process_server.cpp)
+target_link_libraries(mcp_process_server PRIVATE gpumcp::mcp gpumcp::build)
+target_compile_definitions(mcp_test PRIVATE GPUMCP_PROCESS_SERVER="$<TARGET_FILE:mcp_process_server>")
+add_dependencies(mcp_test mcp_process_server)
 target_link_libraries(mcp_test PRIVATE gpumcp::mcp fmt::fmt doctest::doctest gpumcp::build)
 target_precompile_headers(mcp_test PRIVATE <doctest/doctest.h> <nlohmann/json.hpp> <map> <memory> <string> <vector>)
 set_source_files_properties(mcp/main.cpp PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
