@@ -66,7 +66,9 @@ Result<void> HttpTransport::write(std::string_view text) {
       out->version = version_;
     if (out->method == "initialize") {
       out->version.clear();
+      version_.clear();  // the answer says which
       initialize_ = message->params();
+      initialize_id_ = message->id();
     }
     modern = is_modern_version(out->version) && !out->version.empty();
   }

@@ -168,9 +168,11 @@ void HttpTransport::post(const Outgoing& out) {
                       !is_modern_version(out.version);
     if (!lost || again || !renew(in_use)) break;
   }
-  const bool unknown_here = reply.status == 400 || reply.status == 404 || reply.status == 405;
-  if (out.method == "initialize" && unknown_here && !parse_message(reply.body) && open_old_sse())
-    return post_old(out);
+  // 405: no messages are taken here, in whatever words. 400 and 404 without a message of JSON-RPC:
+  // it is no MCP that answers.
+  const bool unknown_here = reply.status == 405 || ((reply.status == 400 || reply.status == 404) &&
+                                                    !parse_message(reply.body));
+  if (out.method == "initialize" && unknown_here && open_old_sse()) return post_old(out);
   if (!is_modern_version(out.version) && !out.id.empty()) resume(out, flight, reply);
   if (!flight.ended) finish(out, flight, reply);
 }

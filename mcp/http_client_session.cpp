@@ -166,8 +166,18 @@ void HttpTransport::run_old_sse(const std::string& path) {
   headers.emplace("Accept", "text/event-stream");
   bool open = false;
   exchange(flight, "GET", path, std::move(headers), nullptr, [&](Reply&, const SseEvent& event) {
-    if (event.type == "message" && open)
-      return parse_message(event.data) ? enqueue(event.data) : void();
+    if (event.type == "message" && open) {
+      const auto message = parse_message(event.data);
+      if (!message) return;
+      if (message->kind() == Message::Kind::result) {
+        std::scoped_lock lock(mutex_);
+        if (message->id() == initialize_id_)
+          (void)scan_json(message->result(), [&](std::string_view key, std::string_view value) {
+            if (key == "protocolVersion") version_ = string_of(value);
+          });
+      }
+      return enqueue(event.data);
+    }
     if (event.type != "endpoint" || open) return;
     // Messages, with what they carry, go to the same origin only.
     std::string endpoint = event.data;

@@ -103,7 +103,8 @@ class HttpTransport final : public Transport {
   std::mutex mutex_;  // guards what follows
   std::condition_variable arrived_, changed_;
   std::deque<std::string> messages_;
-  std::string version_, session_, initialize_;                     // initialize_: its params
+  std::string version_, session_, initialize_;  // initialize_: its params
+  RequestId initialize_id_;
   std::map<std::string, std::vector<ParamHeader>> param_headers_;  // by tool
   std::set<Flight*> flights_;
   std::vector<std::unique_ptr<httplib::Client>> idle_;

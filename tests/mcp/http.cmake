@@ -1,6 +1,7 @@
 # Tests of mcp over HTTP: real sockets on loopback.
 add_executable(mcp_http_test
   mcp/http_main.cpp
+  mcp/client_http_test.cpp
   mcp/http_client_test.cpp
   mcp/http_guards_test.cpp
   mcp/http_server_test.cpp
