@@ -110,6 +110,13 @@ struct JsonType<std::string> {
   static void append(std::string& out, std::string_view value) { append_string(out, value); }
 };
 
+// For results only: a function may return a literal.
+template <>
+struct JsonType<const char*> {
+  static Json schema() { return JsonType<std::string>::schema(); }
+  static void append(std::string& out, std::string_view value) { append_string(out, value); }
+};
+
 template <class T>
 struct JsonType<std::optional<T>> {
   static Json schema() { return JsonType<T>::schema(); }

@@ -47,6 +47,11 @@ class World:
         self.pipes.append(client.Pipe([str(BIN), *map(str, arguments)], self.env, self.log_path(), **more))
         return self.pipes[-1]
 
+    def pipe_to(self, program, *arguments):
+        """Any other program that does."""
+        self.pipes.append(client.Pipe([str(program), *map(str, arguments)], self.env, self.log_path()))
+        return self.pipes[-1]
+
     def serve(self, *arguments):
         return self.pipe("serve", *arguments, "--idle", self.idle)
 
