@@ -1,12 +1,17 @@
 // Drives a server with @modelcontextprotocol/sdk 1.x, which knows only the legacy era.
-import { load, run, target } from './steps.mjs';
+import { capabilities, elicited, load, run, sampled, target } from './steps.mjs';
 
 const { Client } = load('@modelcontextprotocol/sdk/client/index.js');
 const { StdioClientTransport } = load('@modelcontextprotocol/sdk/client/stdio.js');
 const { SSEClientTransport } = load('@modelcontextprotocol/sdk/client/sse.js');
 const { StreamableHTTPClientTransport } = load('@modelcontextprotocol/sdk/client/streamableHttp.js');
 
-const client = new Client({ name: 'gpumcp-tests', version: '1' });
+const { CreateMessageRequestSchema, ElicitRequestSchema } = load('@modelcontextprotocol/sdk/types.js');
+
+const client = new Client({ name: 'gpumcp-tests', version: '1' }, { capabilities });
+client.setRequestHandler(ElicitRequestSchema, elicited);
+client.setRequestHandler(CreateMessageRequestSchema, sampled);
+target.v1 = true;
 const transport = target.mode === 'sse'
   ? new SSEClientTransport(new URL(target.url))
   : target.url

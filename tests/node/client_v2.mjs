@@ -1,15 +1,20 @@
 // Drives a server with @modelcontextprotocol/client 2.x in the era that `mode` says: legacy, auto or a version to pin.
-import { load, run, target } from './steps.mjs';
+import { capabilities, elicited, load, run, sampled, target } from './steps.mjs';
 
-const { Client, StreamableHTTPClientTransport } = load('@modelcontextprotocol/client');
+const { Client, SSEClientTransport, StreamableHTTPClientTransport } = load('@modelcontextprotocol/client');
 const { StdioClientTransport } = load('@modelcontextprotocol/client/stdio');
 
-const mode = ['legacy', 'auto'].includes(target.mode) ? target.mode : { pin: target.mode };
-const client = new Client({ name: 'gpumcp-tests', version: '1' }, { versionNegotiation: { mode } });
-const transport = target.url
+const sse = target.mode === 'sse';  // HTTP+SSE, which is older than the newer era
+const mode = sse ? 'legacy' : ['legacy', 'auto'].includes(target.mode) ? target.mode : { pin: target.mode };
+const client = new Client({ name: 'gpumcp-tests', version: '1' }, { capabilities, versionNegotiation: { mode } });
+client.setRequestHandler('elicitation/create', elicited);
+client.setRequestHandler('sampling/createMessage', sampled);
+const transport = sse
+  ? new SSEClientTransport(new URL(target.url))
+  : target.url
   ? new StreamableHTTPClientTransport(new URL(target.url))
   : new StdioClientTransport({ command: target.command, args: target.args, env: target.env });
 await client.connect(transport);
 const era = client.getProtocolEra();
-if ((era === 'modern') !== (target.mode !== 'legacy')) throw new Error(`mode ${target.mode} gave the ${era} era`);
+if ((era === 'modern') !== (mode !== 'legacy')) throw new Error(`mode ${target.mode} gave the ${era} era`);
 await run(client, client.getNegotiatedProtocolVersion());

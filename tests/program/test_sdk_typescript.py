@@ -12,6 +12,7 @@ import subprocess
 import pytest
 from client import LEGACY, MODERN
 from conftest import BIN, ROOT
+from everything import everything
 
 DRIVERS = ROOT / "tests/node"
 CACHE = pathlib.Path(os.environ.get("GPUMCP_CACHE") or pathlib.Path.home() / ".cache/gpumcp")
@@ -30,8 +31,12 @@ def drive(world, driver, transport, mode):
     else:
         http = world.serve_http()
         target = {"url": f"http://{http.host}:{http.port}/{'sse' if mode == 'sse' else 'mcp'}"}
+    return run(driver, {"mode": mode, **target})
+
+
+def run(driver, target):
     done = subprocess.run(
-        [NODE, str(DRIVERS / driver)], input=json.dumps({"mode": mode, **target}), text=True, timeout=90,
+        [NODE, str(DRIVERS / driver)], input=json.dumps(target), text=True, timeout=90,
         env={**os.environ, "GPUMCP_TEST_NODE": str(PACKAGES)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -64,3 +69,28 @@ def test_client_1_x_over_http_and_sse(world):
     seen = drive(world, "client_v1.mjs", "http", "sse")
     assert "get_embedding" in seen["tools"]
     assert seen["many"] == [f"text number {i}" for i in range(16)]
+
+
+@pytest.mark.parametrize("driver, transport, mode, version", [
+    *[("client_v2.mjs", transport, mode, version) for transport in ("stdio", "http")
+      for mode, version in (("legacy", LEGACY[-1]), ("auto", MODERN), (MODERN, MODERN))],
+    ("client_v2.mjs", "sse", "sse", LEGACY[-1]),
+    ("client_v1.mjs", "stdio", "legacy", LEGACY[-1]),
+    ("client_v1.mjs", "http", "legacy", LEGACY[-1]),
+    ("client_v1.mjs", "sse", "sse", LEGACY[-1]),
+])
+def test_it_uses_all_that_a_server_offers(world, driver, transport, mode, version):
+    with everything(world, transport) as target:
+        where = {"command": target[0], "args": target[1:], "env": world.env} if transport == "stdio" else {"url": target}
+        seen = run(driver, {"mode": mode, "steps": "everything", **where})
+    assert seen["protocolVersion"] in (version, None)  # 1.x tells HTTP+SSE's transport nothing
+    assert {"test_simple_text", "test_image_content"} <= set(seen["tools"])
+    assert seen["text"] == "This is a simple text response for testing."
+    assert seen["kinds"] == ["text", "image", "resource"]
+    assert seen["error"]["isError"] is True
+    assert seen["progress"] == [0, 50, 100]
+    assert "ada@example.com" in seen["elicited"]
+    assert seen["sampled"] == "LLM response: Paris"
+    assert '"id":"7"' in seen["read"]
+    assert "arg1='a', arg2='b'" in seen["prompt"]
+    assert seen["completed"] == ["paris", "park", "party"]
