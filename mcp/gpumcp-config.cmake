@@ -1,0 +1,16 @@
+# find_package(gpumcp): the target gpumcp::mcp, the C++ MCP SDK, and what it builds on. No torch.
+include(CMakeFindDependencyMacro)
+find_dependency(nlohmann_json 3.11)
+find_dependency(Threads)
+find_dependency(fmt 9)
+find_dependency(OpenSSL 1.1.1 COMPONENTS Crypto)
+# These have no CMake package everywhere; the same files find them for gpumcp's own build.
+foreach(name tl_expected httplib re2)
+  if(NOT TARGET gpumcp_${name})
+    include(${CMAKE_CURRENT_LIST_DIR}/${name}.cmake)
+  endif()
+  if(NOT TARGET gpumcp_package::${name})
+    add_library(gpumcp_package::${name} ALIAS gpumcp_${name})
+  endif()
+endforeach()
+include(${CMAKE_CURRENT_LIST_DIR}/gpumcp-targets.cmake)
