@@ -60,8 +60,9 @@ class GPUMCP_RUNTIME_API AutoTokenizer {
 
 // Tokenizes, and adds time and truncations to the thread's usage. Error(cancelled, deadline) as the
 // scope's limits say.
-std::vector<Encoding> tokenize(const Tokenizer& tokenizer, std::span<const std::string> texts,
-                               const EncodeOptions& options);
+GPUMCP_RUNTIME_API std::vector<Encoding> tokenize(const Tokenizer& tokenizer,
+                                                  std::span<const std::string> texts,
+                                                  const EncodeOptions& options);
 
 // The limit as AutoTokenizer::max_length has it.
 std::optional<std::size_t> model_max_length(ResidentModel& model);

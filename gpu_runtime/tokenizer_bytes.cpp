@@ -54,15 +54,14 @@ std::string utf8_lossy(std::string_view bytes) {
     text += "\xef\xbf\xbd";
     // As much as could still have become a character goes with it.
     std::size_t length = 1;
-    for (const std::size_t missing : {1u, 2u}) {
+    while (length < 3) {
       static constexpr std::array<std::string_view, 4> kEnds{"\x80", "\x90", "\xa0", "\xbf"};
       bool possible = false;
       if (*bad + length >= bytes.size() || !is_continuation(bytes[*bad + length])) break;
       for (const std::string_view end : kEnds) {
         std::string whole(bytes.substr(*bad, length + 1));
         whole += end;
-        if (missing == 1 && !find_invalid_utf8(whole)) possible = true;
-        if (!find_invalid_utf8(whole + "\x80")) possible = true;
+        possible = possible || !find_invalid_utf8(whole) || !find_invalid_utf8(whole + "\x80");
       }
       if (!possible) break;
       ++length;

@@ -13,6 +13,8 @@
 namespace gpumcp::gpu_runtime {
 namespace {
 
+constexpr std::size_t kMaxToken = std::size_t{1} << 20;  // bytes that a Replace may make of one
+
 class JoinDecoder final : public TokenDecoder {
  public:
   void decode(TokenStrings& tokens) const override {
@@ -125,6 +127,12 @@ class ReplaceDecoder final : public TokenDecoder {
       matches.clear();
       regex_.find_all(token, {0, static_cast<std::uint32_t>(token.size())}, matches);
       if (matches.empty()) continue;
+      if (token.size() + matches.size() * content_.size() > kMaxToken) {
+        throw Error(ErrorCode::invalid_argument,
+                    fmt::format("the tokenizer's decoder makes a token of more than {} bytes: its "
+                                "file is out of order, pull the model again",
+                                kMaxToken));
+      }
       std::string out;
       std::size_t done = 0;
       for (const Piece match : matches) {

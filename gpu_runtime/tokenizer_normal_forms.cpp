@@ -17,6 +17,17 @@ namespace gpumcp::gpu_runtime {
 namespace {
 
 constexpr std::size_t kMaxSequence = 64;
+constexpr std::size_t kMaxGrown = std::size_t{16} << 20;  // bytes; or 4 times what came
+
+// Texts grow by what a file puts in, and again by the next part: a hostile file doubles 64 times.
+void check_growth(std::size_t from, std::size_t to) {
+  if (to <= std::max(kMaxGrown, from * 4)) return;
+  throw Error(
+      ErrorCode::invalid_argument,
+      fmt::format("the tokenizer's normalizer makes {} bytes of a text of {}, more than the "
+                  "limit of {}: its file is out of order, pull the model again",
+                  to, from, std::max(kMaxGrown, from * 4)));
+}
 
 struct Char {
   std::uint32_t code_point, source;  // number of the character that it came from
@@ -74,19 +85,35 @@ class NormalForm final : public Normalizer {
                  NormalizedText& to) const override {
     if (is_ascii(from)) return copy(from, first_char, to);
     to.clear();
-    thread_local std::vector<Char> chars;
+    thread_local std::vector<Part> chars;
     chars.clear();
-    for_each_char(from, first_char,
-                  [&](std::uint32_t c, std::uint32_t number) { decompose(c, number, chars); });
+    for_each_char(from, 0, [&](std::uint32_t c, std::uint32_t) { decompose(c, chars); });
     sort_marks(chars);
     if (compose_) compose_all(chars);
-    for (const Char c : chars) emit(c, to);
+    // As `tokenizers` has it, characters of the source are used up in order, whatever was sorted.
+    std::uint32_t number = first_char;
+    for (const Part& part : chars) {
+      const bool added = part.change > 0;
+      append_utf8(to.text, part.code_point);
+      if (to.tracked) {
+        to.origins.resize(to.text.size(),
+                          added ? CharRange{std::max(number, first_char + 1) - 1, number}
+                                : CharRange{number, number + 1});
+      }
+      if (!added) number += static_cast<std::uint32_t>(1 - part.change);
+    }
     if (chars.capacity() > 1'000'000) chars = {};
   }
 
  private:
-  void decompose(std::uint32_t c, std::uint32_t number, std::vector<Char>& chars) const {
-    if (c < 0x80) return chars.push_back({c, number});
+  // change: 1 for what a decomposition added; -n for what n characters more were composed into.
+  struct Part {
+    std::uint32_t code_point;
+    int change;
+  };
+
+  void decompose(std::uint32_t c, std::vector<Part>& chars) const {
+    if (c < 0x80) return chars.push_back({c, 0});
     if (compatible_) {
       utf8proc_int32_t parts[32];
       int last_class = 0;
@@ -94,23 +121,23 @@ class NormalForm final : public Normalizer {
           static_cast<utf8proc_int32_t>(c), parts, 32,
           static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT), &last_class);
       if (n >= 1 && n <= 32) {
-        for (int i = 0; i < n; ++i) chars.push_back({static_cast<std::uint32_t>(parts[i]), number});
+        for (int i = 0; i < n; ++i) chars.push_back({static_cast<std::uint32_t>(parts[i]), i > 0});
         return;
       }
     }
     std::uint32_t parts[8] = {c};
     const int n = bert::flags_of(c) & bert::kDecomposes ? bert::decompose(c, parts) : 1;
-    for (int i = 0; i < n; ++i) chars.push_back({parts[i], number});
+    for (int i = 0; i < n; ++i) chars.push_back({parts[i], i > 0});
   }
 
-  static void sort_marks(std::vector<Char>& chars) {
+  static void sort_marks(std::vector<Part>& chars) {
     for (std::size_t i = 0; i < chars.size(); ++i) {
       std::size_t end = i;
       while (end < chars.size() && class_of(chars[end].code_point) != 0) ++end;
       if (end - i > 1) {
         std::stable_sort(chars.begin() + static_cast<std::ptrdiff_t>(i),
                          chars.begin() + static_cast<std::ptrdiff_t>(end),
-                         [](const Char& a, const Char& b) {
+                         [](const Part& a, const Part& b) {
                            return class_of(a.code_point) < class_of(b.code_point);
                          });
       }
@@ -118,7 +145,7 @@ class NormalForm final : public Normalizer {
     }
   }
 
-  static void compose_all(std::vector<Char>& chars) {
+  static void compose_all(std::vector<Part>& chars) {
     std::size_t out = 0, starter = chars.size();
     int last_class = 0;
     for (std::size_t i = 0; i < chars.size(); ++i) {
@@ -129,7 +156,7 @@ class NormalForm final : public Normalizer {
                                         ? 0
                                         : compose(chars[starter].code_point, chars[i].code_point);
         if (whole != 0) {
-          chars[starter].code_point = whole;
+          chars[starter] = {whole, chars[starter].change + chars[i].change - 1};
           continue;
         }
       }
@@ -234,6 +261,7 @@ class Replace final : public Normalizer {
     } else {
       regex_.find_all(from, {0, static_cast<std::uint32_t>(from.size())}, matches);
     }
+    check_growth(from.size(), from.size() + matches.size() * content_.size());
     std::uint32_t number = first_char;
     std::size_t done = 0;
     const auto keep = [&](std::size_t end) {
@@ -258,6 +286,7 @@ class Replace final : public Normalizer {
       done = match.end;
     }
     keep(from.size());
+    if (matches.capacity() > 100'000) matches = {};
   }
 
  private:
@@ -272,6 +301,7 @@ class Prepend final : public Normalizer {
                  NormalizedText& to) const override {
     copy(from, first_char, to);
     if (from.empty()) return;
+    check_growth(from.size(), from.size() + content_.size());
     to.text.insert(0, content_);
     if (to.tracked) to.origins.insert(to.origins.begin(), content_.size(), to.origins.front());
   }
@@ -301,10 +331,19 @@ class SequenceOfNormalizers final : public Normalizer {
         for (std::size_t at = 0; at < to.text.size(); ++at) {
           if (!is_continuation(to.text[at])) before.push_back(to.origins[at]);
         }
-        for (CharRange& range : next.origins)
-          range = {before[range.first].first, before[range.second - 1].second};
+        // What an empty match put at the end, or in front of all, came from no character.
+        for (auto& [begin, end] : next.origins) {
+          const bool inside = begin < before.size();
+          const std::uint32_t from_char = inside           ? before[begin].first
+                                          : before.empty() ? first_char
+                                                           : before.back().second;
+          end = inside && end > begin ? before[std::min<std::size_t>(end, before.size()) - 1].second
+                                      : from_char;
+          begin = from_char;
+        }
       }
       std::swap(to, next);
+      check_growth(from.size(), to.text.size());  // parts may each stay within their own limit
     }
   }
 

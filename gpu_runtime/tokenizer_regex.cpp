@@ -12,6 +12,7 @@
 
 #include "gpu_runtime/error.h"
 #include "gpu_runtime/json.h"
+#include "gpu_runtime/tokenizer_regex_tables.h"
 #include "gpu_runtime/unicode.h"
 
 namespace gpumcp::gpu_runtime {
@@ -31,7 +32,28 @@ constexpr std::string_view kSpace =
     R"(\t-\r\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
 constexpr std::string_view kWord = R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc})";
 
-// Writes the pattern's \s, \S, \w, \W, \d and \D out, and \h, which is a hexadecimal digit there.
+// What newer Unicode versions added to the categories that begin so ("L", "Lu"; "": none), as the
+// inside of a class. Without it a letter of 2024 would be none to an older PCRE2.
+std::string additions(std::string_view category) {
+  std::string ranges;
+  for (const auto& [name, added] : kCategoryAdditions) {
+    if (!category.empty() && name.starts_with(category)) ranges += added;
+  }
+  return ranges;
+}
+
+// The category in "{L}" or "L" at the beginning of `text`, and how many bytes that is; "" for one
+// that is not known here (a script, a negation).
+std::pair<std::string_view, std::size_t> category_at(std::string_view text) {
+  if (text.empty()) return {"", 0};
+  if (text[0] != '{') return {text.substr(0, 1), 1};
+  const std::size_t end = text.find('}');
+  if (end == text.npos || end > 3) return {"", 0};
+  return {text.substr(1, end - 1), end + 1};
+}
+
+// Writes the pattern's \s, \S, \w, \W, \d and \D out, and \h, which is a hexadecimal digit there;
+// and what \p{L} and the like lack.
 std::string translate(std::string_view pattern) {
   std::string out;
   int open = 0;  // depth of [ ]
@@ -48,11 +70,21 @@ std::string translate(std::string_view pattern) {
       continue;
     }
     const char kind = pattern[++i];
-    std::string_view set;
+    std::string set;
     if (kind == 's' || kind == 'S') set = kSpace;
-    if (kind == 'w' || kind == 'W') set = kWord;
-    if (kind == 'd' || kind == 'D') set = R"(\p{Nd})";
+    if (kind == 'w' || kind == 'W') {
+      set = kWord;
+      for (const char* category : {"L", "M", "Nd", "Nl", "Pc"}) set += additions(category);
+    }
+    if (kind == 'd' || kind == 'D') set = R"(\p{Nd})" + additions("Nd");
     if (kind == 'h' || kind == 'H') set = "0-9a-fA-F";
+    if (kind == 'p' || kind == 'P') {
+      const auto [category, size] = category_at(pattern.substr(i + 1));
+      if (const std::string added = additions(category); !added.empty()) {
+        set = "\\p{" + std::string(category) + "}" + added;
+        if (kind == 'p' || open == 0) i += size;
+      }
+    }
     const bool negated = kind >= 'A' && kind <= 'Z';
     if (set.empty() || (open != 0 && negated)) {
       (out += c) += kind;

