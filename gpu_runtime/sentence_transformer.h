@@ -18,10 +18,18 @@
 
 namespace gpumcp::gpu_runtime {
 
+// What becomes of a text that has more tokens than the model reads.
+enum class LongText {
+  truncate,  // its end does not count, as in sentence-transformers
+  mean       // windows of that many tokens, end to end, averaged by their tokens
+};
+
 struct SentenceEncodeOptions {
   bool raw = false;  // without the model's own normalisation
   std::optional<std::string>
-      prompt_name;  // one of the model's prompts; absent: its default, if it has one
+      prompt_name;        // one of the model's prompts; absent: its default, if it has one
+  std::int64_t dims = 0;  // the first so many values, normalised as the model's are; 0: all
+  LongText long_text = LongText::truncate;
 };
 
 struct SentenceEmbeddings {
@@ -37,8 +45,8 @@ class GPUMCP_RUNTIME_API SentenceTransformer {
                                              const ModelOptions& options = {},
                                              Runtime* runtime = nullptr);
 
-  // Error(invalid_argument) for invalid UTF-8 and unknown prompts. No texts: an empty [0, 0]
-  // tensor.
+  // Error(invalid_argument) for invalid UTF-8, unknown prompts and too many dims. No texts: an
+  // empty [0, 0] tensor.
   SentenceEmbeddings encode(std::span<const std::string> texts,
                             const SentenceEncodeOptions& options = {}) const;
   SentenceEmbeddings encode(const std::string& text,
@@ -47,6 +55,7 @@ class GPUMCP_RUNTIME_API SentenceTransformer {
   // Tokens that a text may have: sentence_bert_config.json's, else the tokenizer's and the model's.
   // Reads small files only.
   std::optional<std::size_t> max_seq_length() const;
+  std::int64_t dims() const;  // length of a vector; 0: the files do not say. Reads small files only
   const ModelConfig& config() const { return model_->config(); }
   const SentenceTransformerConfig& sentence_config() const { return model_->sentence_config(); }
   const Tokenizer& tokenizer() const { return model_->tokenizer(); }

@@ -23,12 +23,6 @@ GPUMCP_DESCRIBE_DOC(
     (normalize, "true if embeddings have length 1."), (dtype, "Type of the weights in use."),
     (device, "Where it runs."), (loaded, "true while its weights are in memory."))
 
-int64_t dims_of(const gpu_runtime::SentenceTransformerConfig& config, int64_t hidden_size) {
-  if (!config.dense.empty()) return config.dense.back().out_features;
-  return config.word_embedding_dimension.value_or(hidden_size) *
-         static_cast<int64_t>(config.pooling.size());
-}
-
 bool is_loaded(const ModelPath& path) {
   const auto status = gpu_runtime::Runtime::current().status();
   for (const auto& model : status["models"]) {
@@ -53,7 +47,7 @@ ModelInfo get_model_info(const Embedder& embedder) {
   const c10::Device device = model.device();
   return {.model = embedder.name,
           .model_type = config.model_type(),
-          .dims = dims_of(sentences, hidden_size),
+          .dims = model.dims(),
           .max_tokens = max_tokens,
           .num_layers = config.get_int("num_hidden_layers", 0, kMost, 0),
           .hidden_size = hidden_size,

@@ -2,6 +2,7 @@
 // (tests/golden/minilm).
 #include "gpu_runtime/sentence_transformer.h"
 
+#include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
 #include <future>
@@ -116,4 +117,40 @@ TEST_CASE("threads that call at once share batches and get their own vectors") {
     }));
   }
   for (auto& call : calls) CHECK(call.get() <= kTolerance);
+}
+
+TEST_CASE("dims keeps the first values at length one, and no more than there are") {
+  const at::Tensor whole = minilm().encode("hello world").vectors;
+  const at::Tensor cut = minilm().encode("hello world", {.dims = 64}).vectors;
+  REQUIRE(cut.sizes() == at::IntArrayRef({1, 64}));
+  const at::Tensor expected = whole.slice(1, 0, 64) / whole.slice(1, 0, 64).norm(2, 1, true);
+  CHECK((cut - expected).abs().max().item<double>() <= 1e-6);
+  const at::Tensor raw = minilm().encode("hello world", {.raw = true}).vectors;
+  const at::Tensor raw_cut = minilm().encode("hello world", {.raw = true, .dims = 64}).vectors;
+  CHECK((raw_cut - raw.slice(1, 0, 64)).abs().max().item<double>() <= 1e-6);
+  CHECK(contains(
+      message_of(ErrorCode::invalid_argument, [] { minilm().encode("x", {.dims = 385}); }), "384"));
+  CHECK(minilm().dims() == 384);
+}
+
+TEST_CASE("a long text's mean is that of its windows, weighted by their tokens") {
+  const auto words = [](int n) {
+    std::string text;
+    for (int i = 0; i < n; ++i) text += "hello ";
+    return text;
+  };
+  // 256 tokens, two of them special: windows of 254, 254 and 92 words.
+  const std::vector<std::string> windows = {words(254), words(254), words(92)};
+  const at::Tensor raw = minilm().encode(windows, {.raw = true}).vectors;
+  at::Tensor mean = (raw[0] * 256 + raw[1] * 256 + raw[2] * 94) / 606;
+  mean = mean / mean.norm();
+  const std::vector<std::string> texts = {"short", words(600)};
+  const auto encoded = minilm().encode(texts, {.long_text = LongText::mean});
+  CHECK((encoded.vectors[1] - mean).abs().max().item<double>() <= 2e-6);
+  CHECK(encoded.tokens == std::vector<std::int64_t>{3, 606});
+  CHECK(encoded.truncated == std::vector<bool>{false, false});
+  const auto cut = minilm().encode(texts);
+  CHECK((encoded.vectors[0] - cut.vectors[0]).abs().max().item<double>() <= 2e-6);
+  CHECK((encoded.vectors[1] - cut.vectors[1]).abs().max().item<double>() > 1e-4);
+  CHECK(cut.truncated == std::vector<bool>{false, true});
 }
