@@ -25,10 +25,15 @@ struct Command {
 
 Command call_command();
 Command config_command();
+Command embed_command();
 Command manifest_command();
+Command models_command();
+Command doctor_command();
+Command pull_command();
 Command serve_command();
 Command status_command();
 Command stop_command();
+Command tokenize_command();
 Command tools_command();
 Command version_command();
 Command worker_command();

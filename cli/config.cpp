@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cli/command.h"
+#include "cli/config_file.h"
 #include "sandbox/host_config.h"
 #include "sandbox/manifest.h"
 
@@ -13,12 +14,14 @@ Command config_command() {
           "vscode, cursor",
           "  gpumcp config claude-desktop                      paste it into "
           "claude_desktop_config.json\n"
+          "  gpumcp config claude-desktop --write              or have it put there\n"
           "  gpumcp config codex >> ~/.codex/config.toml\n"
           "  gpumcp config claude-code ./my_tools.so --idle 10 what follows the host goes to "
           "gpumcp serve",
           [](CLI::App& app, const std::vector<std::string>& behind) {
             struct Options {
               std::string host, name = "gpumcp";
+              bool write = false;
               std::vector<std::string> args;
             };
             auto options = std::make_shared<Options>();
@@ -29,6 +32,9 @@ Command config_command() {
             app.add_option("--name", options->name,
                            "the server's name in the host: letters, digits, -")
                 ->capture_default_str();
+            app.add_flag("--write", options->write,
+                         "put the entry into the host's file; what else is in it stays, the old "
+                         "file is kept as FILE.bak-TIME");
             app.allow_extras();  // for gpumcp serve
             return [options, &app]() -> int {
               const bool good =
@@ -50,6 +56,15 @@ Command config_command() {
               args.insert(args.end(), options->args.begin(), options->args.end());
               auto entry = sandbox::host_config(options->host, options->name,
                                                 sandbox::program_path().string(), args);
+              if (options->write) {
+                const Written written =
+                    write_entry(options->host, entry->text, std::filesystem::current_path());
+                fmt::print("{}{}\n", written.file.string(),
+                           written.changed ? "" : " (it stood there already)");
+                if (written.backup)
+                  fmt::print(stderr, "the old file is kept as {}\n", written.backup->string());
+                return kOk;
+              }
               fmt::print("{}\n", entry->text);
               fmt::print(stderr, "goes into {}\n", entry->where);
               return kOk;

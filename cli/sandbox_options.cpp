@@ -25,6 +25,12 @@ void SandboxOptions::declare(CLI::App& app, bool positional_interfaces) {
   app.add_option("--model", models,
                  "NAME or NAME=FOLDER: where a model lies; the first is the default model")
       ->type_name("NAME[=FOLDER]");
+  declare_worker(app);
+  app.add_option("--workspace", workspace, "folder for results that are written as files");
+  app.add_option("--name", name, "the server's name towards hosts")->capture_default_str();
+}
+
+void SandboxOptions::declare_worker(CLI::App& app) {
   app.add_option("--device", device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   app.add_option("--idle", idle,
                  "seconds after the last call until the worker leaves, 0 or more, or never")
@@ -35,8 +41,6 @@ void SandboxOptions::declare(CLI::App& app, bool positional_interfaces) {
   app.add_option("--cancel-grace", cancel_grace_s,
                  "seconds that a cancelled call may go on before its worker is replaced")
       ->capture_default_str();
-  app.add_option("--workspace", workspace, "folder for results that are written as files");
-  app.add_option("--name", name, "the server's name towards hosts")->capture_default_str();
 }
 
 std::vector<sandbox::Manifest> SandboxOptions::manifests() const {
@@ -114,6 +118,14 @@ FrontServer::FrontServer(const SandboxOptions& options) {
       .max_tasks = 0});  // calls run in the worker, whose tasks nobody could ask after
   front = std::make_unique<sandbox::Front>(
       sandbox::FrontOptions{std::move(config), options.workspace_folder()});
+  if (!options.shell_tools.empty()) {
+    sandbox::Manifest shell{.name = "shell"};
+    for (const std::string& tool : options.shell_tools)
+      shell.tools.push_back({.name = tool,
+                             .description = "of this program's commands",
+                             .inputSchema = {{"type", "object"}}});
+    manifests.push_back(std::move(shell));
+  }
   front->attach(*server, std::move(manifests));
 }
 

@@ -19,8 +19,11 @@ struct SandboxOptions {
   std::string device = "auto", idle = "60", provider = "local", workspace, name = "gpumcp";
   double cancel_grace_s = 5;
   int threads = 0;
+  // Tools of the worker that only this program calls (interfaces/shell); served beside the others.
+  std::vector<std::string> shell_tools;
 
   void declare(CLI::App& app, bool positional_interfaces = true);
+  void declare_worker(CLI::App& app);  // --device, --idle and the like: the part of a worker
   // All throw std::invalid_argument with what to do about it.
   std::vector<sandbox::Manifest> manifests() const;
   sandbox::SandboxConfig config(const std::vector<sandbox::Manifest>& manifests) const;

@@ -14,3 +14,9 @@ target_link_libraries(gpumcp_gpu_runtime_base
   PUBLIC nlohmann_json::nlohmann_json fmt::fmt gpumcp::utf8proc gpumcp::tl_expected
   PRIVATE gpumcp::build gpumcp::pcre2)
 set_target_properties(gpumcp_gpu_runtime_base PROPERTIES POSITION_INDEPENDENT_CODE ON)
+# The same as an archive, for programs that want a part of it: where models lie, what their files say.
+add_library(gpumcp_model_files STATIC $<TARGET_OBJECTS:gpumcp_gpu_runtime_base>)
+set_target_properties(gpumcp_model_files PROPERTIES LINKER_LANGUAGE CXX)
+target_include_directories(gpumcp_model_files PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
+target_link_libraries(gpumcp_model_files
+  PUBLIC nlohmann_json::nlohmann_json fmt::fmt gpumcp::utf8proc gpumcp::tl_expected gpumcp::pcre2)

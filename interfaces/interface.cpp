@@ -10,6 +10,7 @@
 #include "gpu_runtime/call_scope.h"
 #include "gpu_runtime/error.h"
 #include "gpu_runtime/runtime.h"
+#include "interfaces/shell/shell_tools.h"
 
 namespace gpumcp {
 namespace {
@@ -75,12 +76,13 @@ void spill_artifacts() {
 // What all interfaces share. The Runtime is configured once a process; the rest is registered once
 // a registry, which in a worker is the same. This function's statics are the process' own, since it
 // lies in a shared library.
-void share_runtime(mcp::PluginHost& host) {
+// True the first time for this registry.
+bool share_runtime(mcp::PluginHost& host) {
   static std::mutex mutex;
   static std::set<const mcp::Registry*> seen;
   std::scoped_lock lock(mutex);
   if (seen.empty()) Runtime::current().configure(runtime_options(host.options()));
-  if (!seen.insert(&host.registry()).second) return;
+  if (!seen.insert(&host.registry()).second) return false;
   host.registry().add_resource_template(
       {.uriTemplate = gpu_runtime::ArtifactStore::uri_of("{id}"),
        .name = "artifact",
@@ -91,6 +93,7 @@ void share_runtime(mcp::PluginHost& host) {
       read_artifact);
   host.on_status([] { return Json(Runtime::current().status()); });
   host.on_shutdown(spill_artifacts);
+  return true;
 }
 
 // Writes the call's usage when the handler is left, by a throw too.
@@ -102,7 +105,11 @@ struct UsageNote {
 
 }  // namespace
 
-Interface::Interface(mcp::PluginHost& host) : PlainInterface(host) { share_runtime(host); }
+Interface::Interface(mcp::PluginHost& host) : PlainInterface(host) {
+  if (!share_runtime(host)) return;
+  interfaces::expose_shell_embed(*this);
+  interfaces::expose_shell_tokenize(*this);
+}
 
 mcp::ToolHandler Interface::metered(mcp::ToolHandler handler) {
   return [handler = std::move(handler)](const Json& arguments, Context& context) {

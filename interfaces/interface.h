@@ -37,7 +37,8 @@ using Tensor = at::Tensor;
 class GPUMCP_RUNTIME_API Interface : public PlainInterface {
  public:
   // The first interface on a registry also configures the process' Runtime and registers what all
-  // share: the artifacts' resource template, the status, and what is done at shutdown.
+  // share: the artifacts' resource template, the status, what is done at shutdown, and the tools of
+  // the program's own commands.
   explicit Interface(mcp::PluginHost& host);
 
   template <class F, class... Args>
@@ -50,6 +51,13 @@ class GPUMCP_RUNTIME_API Interface : public PlainInterface {
     auto [typed, handler] = mcp::make_typed_tool(std::move(tool), std::move(function),
                                                  std::vector<mcp::Arg>{mcp::Arg(args)...});
     host().registry().add_typed_tool(std::move(typed), metered(std::move(handler)));
+  }
+  // The same for a tool that only the program's own commands call (PluginHost::add_shell_tool).
+  template <class F, class... Args>
+  void expose_to_shell(mcp::Tool tool, F function, Args... args) {
+    auto [typed, handler] = mcp::make_typed_tool(std::move(tool), std::move(function),
+                                                 std::vector<mcp::Arg>{mcp::Arg(args)...});
+    host().add_shell_tool(std::move(typed), metered(std::move(handler)));
   }
   void add_tool(mcp::Tool tool, mcp::ToolHandler handler) {
     PlainInterface::add_tool(std::move(tool), metered(std::move(handler)));

@@ -12,7 +12,7 @@
 
 namespace gpumcp::mcp {
 
-inline constexpr uint32_t kPluginAbi = 2;
+inline constexpr uint32_t kPluginAbi = 3;
 inline constexpr const char* kPluginSymbol = "gpumcp_plugin_v1";
 
 // What the program offers to a plugin. Valid for the life of the process.
@@ -29,6 +29,9 @@ class PluginHost {
   virtual void on_status(std::function<Json()> status) = 0;
   // Runs once when the worker leaves, after the last call: spill what should outlive the process.
   virtual void on_shutdown(std::function<void()> shutdown) = 0;
+  // A tool for the program's own commands (gpumcp embed): a worker's socket serves it, agents never
+  // see it. Hosts without such commands leave it out.
+  virtual void add_shell_tool(Tool, ToolHandler) {}
 };
 
 struct PluginEntry {

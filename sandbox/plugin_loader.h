@@ -18,8 +18,9 @@ mcp::Result<const mcp::PluginEntry*> open_plugin(const std::filesystem::path& li
 // A PluginHost over any Registry; keeps the callbacks that plugins leave.
 class PluginHost final : public mcp::PluginHost {
  public:
-  PluginHost(mcp::Registry& registry, mcp::Json options)
-      : registry_(registry), options_(std::move(options)) {}
+  // shell_tools: whether add_shell_tool() serves, or drops, what it gets.
+  PluginHost(mcp::Registry& registry, mcp::Json options, bool shell_tools = false)
+      : registry_(registry), options_(std::move(options)), shell_tools_(shell_tools) {}
   mcp::Registry& registry() override { return registry_; }
   const mcp::Json& options() const override { return options_; }
   void on_status(std::function<mcp::Json()> status) override {
@@ -29,12 +30,17 @@ class PluginHost final : public mcp::PluginHost {
     shutdown_.push_back(std::move(shutdown));
   }
 
+  void add_shell_tool(mcp::Tool tool, mcp::ToolHandler handler) override {
+    if (shell_tools_) registry_.add_typed_tool(std::move(tool), std::move(handler));
+  }
+
   mcp::Json status() const;  // the members of all callbacks' objects
   void shutdown();
 
  private:
   mcp::Registry& registry_;
   const mcp::Json options_;
+  const bool shell_tools_;
   std::vector<std::function<mcp::Json()>> status_;
   std::vector<std::function<void()>> shutdown_;
 };

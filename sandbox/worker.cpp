@@ -84,7 +84,7 @@ class Worker {
                  .max_message_bytes = mcp::kMaxMessageBytes + kFrontRoom,
                  .on_change = [this] { pulse_.beat(); },
                  .max_tasks = 0}),
-        host_(server_, plugin_options(config_)) {}
+        host_(server_, plugin_options(config_), !options.stdio) {}
 
   mcp::Result<void> load() {
     for (auto& library : config_.interfaces) {

@@ -8,6 +8,7 @@
 
 #include "gpu_runtime/checkpoint.h"
 #include "gpu_runtime/model_config.h"
+#include "gpu_runtime/export.h"
 #include "gpu_runtime/models/transformer.h"
 
 namespace gpumcp::gpu_runtime {
@@ -21,6 +22,6 @@ std::unique_ptr<Transformer> load_transformer(const ModelConfig& config,
 // Error(unsupported) as above, before any weight is read.
 void check_model_type(const ModelConfig& config);
 
-std::vector<std::string> supported_model_types();
+GPUMCP_RUNTIME_API std::vector<std::string> supported_model_types();
 
 }  // namespace gpumcp::gpu_runtime

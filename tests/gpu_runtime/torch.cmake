@@ -12,6 +12,7 @@ add_executable(gpu_runtime_torch_test
   gpu_runtime/bert_folder_test.cpp
   gpu_runtime/device_test.cpp
   gpu_runtime/generate_test.cpp
+  gpu_runtime/model_types_test.cpp
   gpu_runtime/packing_test.cpp
   gpu_runtime/sentence_transformer_test.cpp)
 foreach(name executor torch)
