@@ -1,9 +1,7 @@
-// tokenizer_tool FOLDER encode|offsets|decode|bench: drives a Tokenizer from outside, for
+// tokenizer_tool FOLDER encode|plain|offsets|decode: drives a Tokenizer from outside, for
 // fuzz_tokenizer.py. encode: JSON strings (or pairs of them) on stdin, one a line; {"ids",
 // "type_ids"} lines out, "offsets" too when asked. decode: lines of ids in, JSON strings out.
-// bench: all lines, repeated for some seconds; prints MB/s. An optional last argument is max_length
-// (bench: seconds).
-#include <chrono>
+// An optional last argument is max_length.
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -43,31 +41,11 @@ void decode(const Tokenizer& tokenizer) {
   }
 }
 
-void bench(const Tokenizer& tokenizer, double seconds) {
-  std::vector<std::string> texts;
-  std::string line;
-  std::size_t bytes = 0;
-  while (std::getline(std::cin, line)) {
-    texts.push_back(Json::parse(line).get<std::string>());
-    bytes += texts.back().size();
-  }
-  using Clock = std::chrono::steady_clock;
-  const auto begin = Clock::now();
-  std::size_t rounds = 0, tokens = 0;
-  double passed = 0;
-  for (; passed < seconds; ++rounds) {
-    for (const std::string& text : texts) tokens += tokenizer.encode(text).size();
-    passed = std::chrono::duration<double>(Clock::now() - begin).count();
-  }
-  std::printf("%.2f MB/s, %.0f tokens/s, %zu rounds\n", bytes * rounds / passed / 1e6,
-              tokens / passed, rounds);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    std::fprintf(stderr, "usage: tokenizer_tool FOLDER encode|plain|offsets|decode|bench [N]\n");
+    std::fprintf(stderr, "usage: tokenizer_tool FOLDER encode|plain|offsets|decode [MAX_LENGTH]\n");
     return 1;
   }
   try {
@@ -77,8 +55,6 @@ int main(int argc, char** argv) {
     if (argc > 3) options.max_length = std::strtoul(argv[3], nullptr, 10);
     if (mode == "decode") {
       decode(tokenizer);
-    } else if (mode == "bench") {
-      bench(tokenizer, argc > 3 ? std::atof(argv[3]) : 3);
     } else {
       encode(tokenizer, options, mode != "plain");
     }
