@@ -3,6 +3,10 @@ add_library(gpumcp_gpu_runtime_base OBJECT
   artifact_spill.cpp artifacts.cpp checkpoint.cpp json.cpp model_config.cpp model_store.cpp npy.cpp
   safetensors.cpp sentence_transformer_config.cpp
   generation/generation_config.cpp generation/sampler.cpp generation/text_stream.cpp
+  template/chat_template.cpp template/evaluate.cpp template/expression_parser.cpp template/filters.cpp
+  template/filters_sequence.cpp template/filters_text.cpp template/globals.cpp template/interpreter.cpp
+  template/lexer.cpp template/methods.cpp template/operators.cpp template/parser.cpp template/tests.cpp
+  template/text_functions.cpp template/value.cpp template/value_text.cpp
   bert_unicode.cpp tokenizer.cpp tokenizer_added_tokens.cpp tokenizer_bpe.cpp tokenizer_bytes.cpp
   tokenizer_decoder.cpp tokenizer_loader.cpp tokenizer_merges.cpp tokenizer_normal_forms.cpp
   tokenizer_normalizer.cpp tokenizer_parts.cpp tokenizer_post_processor.cpp tokenizer_pre_tokenizer.cpp

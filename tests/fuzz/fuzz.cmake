@@ -11,3 +11,8 @@ foreach(name json message line)
     target_link_options(${name}_fuzz PRIVATE -fsanitize=fuzzer)
   endif()
 endforeach()
+
+add_executable(chat_template_replay fuzz/chat_template_fuzz.cpp fuzz/replay_main.cpp)
+target_link_libraries(chat_template_replay PRIVATE gpumcp_gpu_runtime_base gpumcp::build)
+add_test(NAME fuzz_chat_template
+  COMMAND chat_template_replay --mutations 100 ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/chat_template.corpus)
