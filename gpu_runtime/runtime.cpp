@@ -5,6 +5,14 @@
 #include "gpu_runtime/loaded_model.h"
 
 namespace gpumcp::gpu_runtime {
+namespace {
+
+std::shared_ptr<ArtifactStore> store_of(const RuntimeOptions& options) {
+  return options.artifact_store ? options.artifact_store
+                                : std::make_shared<ArtifactStore>(options.artifacts);
+}
+
+}  // namespace
 
 std::unique_ptr<BatchModel> load_model(const std::filesystem::path& folder, c10::Device device,
                                        const std::string& dtype) {
@@ -19,7 +27,7 @@ Runtime& Runtime::current() {
 Runtime::Runtime(RuntimeOptions options)
     : options_(std::move(options)),
       held_(std::make_unique<HeldTime>(options_.clock)),
-      artifacts_(std::make_unique<ArtifactStore>(options_.artifacts)) {
+      artifacts_(store_of(options_)) {
   check_device_spelling(options_.device);
 }
 
@@ -30,7 +38,7 @@ Runtime::~Runtime() {
 
 void Runtime::configure(RuntimeOptions options) {
   check_device_spelling(options.device);
-  auto artifacts = std::make_unique<ArtifactStore>(options.artifacts);
+  auto artifacts = store_of(options);
   std::scoped_lock lock(mutex_);
   if (in_use_ || artifacts_->stats().put > 0) {
     throw Error(ErrorCode::invalid_argument,

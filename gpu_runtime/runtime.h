@@ -45,6 +45,8 @@ struct RuntimeOptions {
   std::optional<std::chrono::milliseconds> model_idle =
       std::chrono::seconds(60);  // nothing: never; 0: after each call
   ArtifactStoreOptions artifacts;
+  // A store that others put into as well; empty: one of the runtime's own, made from `artifacts`.
+  std::shared_ptr<ArtifactStore> artifact_store;
   ModelExecutorOptions executor{.token_budget = 0};  // 0: 2,048 on a CPU, 16,384 on a GPU
 
   // For tests.
@@ -74,6 +76,7 @@ class GPUMCP_RUNTIME_API Runtime {
   ModelPath find_model(const std::string& name) const;
 
   ArtifactStore& artifacts() { return *artifacts_; }
+  std::shared_ptr<ArtifactStore> artifact_store() const { return artifacts_; }
 
   // Since the process began: the time in which any model's weights were held.
   double held_s() const;
@@ -100,7 +103,7 @@ class GPUMCP_RUNTIME_API Runtime {
 
   RuntimeOptions options_;  // fixed from the first use on
   std::unique_ptr<HeldTime> held_;
-  std::unique_ptr<ArtifactStore> artifacts_;
+  std::shared_ptr<ArtifactStore> artifacts_;
 
   std::mutex mutex_;
   std::condition_variable_any used_;

@@ -10,6 +10,7 @@
 #include "gpu_runtime/call_scope.h"
 #include "gpu_runtime/error.h"
 #include "gpu_runtime/runtime.h"
+#include "interfaces/shared_artifacts.h"
 #include "interfaces/shell/shell_tools.h"
 
 namespace gpumcp {
@@ -38,39 +39,15 @@ gpu_runtime::RuntimeOptions runtime_options(const Json& options) {
     out.default_model = name->get<std::string>();
   if (const Json* threads = find("threads"); threads && threads->is_number_integer())
     out.num_threads = threads->get<int>();
-  auto milliseconds = [](double seconds) {
-    return std::chrono::milliseconds(static_cast<int64_t>(std::max(0.0, seconds) * 1000));
-  };
   if (const Json* idle = find("model_idle_s")) {
     if (idle->is_number())
-      out.model_idle = milliseconds(idle->get<double>());
+      out.model_idle = std::chrono::milliseconds(
+          static_cast<int64_t>(std::max(0.0, idle->get<double>()) * 1000));
     else if (*idle == "never")
       out.model_idle = std::nullopt;
   }
-  if (const Json* ttl = find("artifact_ttl_s"); ttl && ttl->is_number())
-    out.artifacts.ttl =
-        std::chrono::duration_cast<std::chrono::seconds>(milliseconds(ttl->get<double>()));
-  if (const Json* folder = find("artifact_dir"); folder && folder->is_string())
-    out.artifacts.spill_folder = folder->get<std::string>();
+  out.artifacts = artifact_options(options);
   return out;
-}
-
-std::optional<std::vector<mcp::ResourceContents>> read_artifact(const std::string& uri, Context&) {
-  try {
-    const auto artifact = Runtime::current().artifacts().get(uri);
-    return {{{.uri = uri,
-              .mimeType = artifact->mime_type,
-              .blob = mcp::base64_encode(artifact->bytes)}}};
-  } catch (const gpu_runtime::Error& e) {
-    using Code = gpu_runtime::ErrorCode;
-    if (e.code() == Code::not_found || e.code() == Code::invalid_argument) return std::nullopt;
-    throw;
-  }
-}
-
-void spill_artifacts() {
-  Runtime& runtime = Runtime::current();
-  if (!runtime.options().artifacts.spill_folder.empty()) runtime.artifacts().spill();
 }
 
 // What all interfaces share. The Runtime is configured once a process; the rest is registered once
@@ -81,18 +58,20 @@ bool share_runtime(mcp::PluginHost& host) {
   static std::mutex mutex;
   static std::set<const mcp::Registry*> seen;
   std::scoped_lock lock(mutex);
-  if (seen.empty()) Runtime::current().configure(runtime_options(host.options()));
-  if (!seen.insert(&host.registry()).second) return false;
-  host.registry().add_resource_template(
-      {.uriTemplate = gpu_runtime::ArtifactStore::uri_of("{id}"),
-       .name = "artifact",
-       .title = "Artifact",
-       .description = "A tensor that a tool's result points to, as a NumPy .npy file. Kept for a "
-                      "while after its last use.",
-       .mimeType = "application/x-npy"},
-      read_artifact);
+  const bool first = seen.empty();
+  if (seen.contains(&host.registry())) return false;
+  Runtime& runtime = Runtime::current();
+  gpu_runtime::RuntimeOptions options = runtime_options(host.options());
+  auto store = share_artifacts(host, [&] {
+    return first ? std::make_shared<gpu_runtime::ArtifactStore>(options.artifacts)
+                 : runtime.artifact_store();
+  });
+  if (first) {
+    options.artifact_store = std::move(store);
+    runtime.configure(std::move(options));
+  }
   host.on_status([] { return Json(Runtime::current().status()); });
-  host.on_shutdown(spill_artifacts);
+  seen.insert(&host.registry());
   return true;
 }
 

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <string>
 
 #include "mcp/registry.h"
 
@@ -24,6 +26,8 @@ class PluginHost {
   //   device "auto|cpu|cuda|cuda:N" · models {NAME: FOLDER} (empty FOLDER: look it up) ·
   //   default_model NAME threads N · model_idle_s S · artifact_ttl_s S · artifact_dir PATH ·
   //   workspace PATH
+  // For a host of interface files in another language (sandbox/host_library.h): source PATH ·
+  //   manifest {…} · scripts PATH · environments PATH · python {packages, version, env, secrets}
   virtual const Json& options() const = 0;
   // Asked by `status`; runs on any thread, must be quick and must not wake a device.
   virtual void on_status(std::function<Json()> status) = 0;
@@ -32,6 +36,10 @@ class PluginHost {
   // A tool for the program's own commands (gpumcp embed): a worker's socket serves it, agents never
   // see it. Hosts without such commands leave it out.
   virtual void add_shell_tool(Tool, ToolHandler) {}
+  // An object that all plugins of the process share, by its name: made by the first that asks. The
+  // build string vouches for its type, as for everything that crosses this boundary.
+  virtual std::shared_ptr<void> share(const std::string& name,
+                                      const std::function<std::shared_ptr<void>()>& make) = 0;
 };
 
 struct PluginEntry {

@@ -30,9 +30,30 @@ mcp::Result<const mcp::PluginEntry*> open_plugin(const std::filesystem::path& li
   return entry;
 }
 
+std::shared_ptr<void> PluginHost::share(const std::string& name,
+                                        const std::function<std::shared_ptr<void>()>& make) {
+  auto& object = shared_[name];
+  if (!object) object = make();
+  return object;
+}
+
+InterfaceHost::InterfaceHost(mcp::PluginHost& host, const mcp::Json& more)
+    : host_(host), options_(host.options()) {
+  options_.update(more);
+}
+
 mcp::Json PluginHost::status() const {
   mcp::Json out = mcp::Json::object();
-  for (auto& callback : status_) out.update(callback());
+  for (auto& callback : status_) {
+    const mcp::Json part = callback();
+    for (auto& [key, value] : part.items()) {
+      // Lists of several plugins, as of Python processes, become one.
+      if (out.contains(key) && out[key].is_array() && value.is_array())
+        out[key].insert(out[key].end(), value.begin(), value.end());
+      else
+        out[key] = value;
+    }
+  }
   return out;
 }
 

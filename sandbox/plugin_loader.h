@@ -4,6 +4,8 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -15,7 +17,7 @@ namespace gpumcp::sandbox {
 // remedy.
 mcp::Result<const mcp::PluginEntry*> open_plugin(const std::filesystem::path& library);
 
-// A PluginHost over any Registry; keeps the callbacks that plugins leave.
+// A PluginHost over any Registry; keeps the callbacks and objects that plugins leave.
 class PluginHost final : public mcp::PluginHost {
  public:
   // shell_tools: whether add_shell_tool() serves, or drops, what it gets.
@@ -29,6 +31,8 @@ class PluginHost final : public mcp::PluginHost {
   void on_shutdown(std::function<void()> shutdown) override {
     shutdown_.push_back(std::move(shutdown));
   }
+  std::shared_ptr<void> share(const std::string& name,
+                              const std::function<std::shared_ptr<void>()>& make) override;
 
   void add_shell_tool(mcp::Tool tool, mcp::ToolHandler handler) override {
     if (shell_tools_) registry_.add_typed_tool(std::move(tool), std::move(handler));
@@ -43,6 +47,30 @@ class PluginHost final : public mcp::PluginHost {
   const bool shell_tools_;
   std::vector<std::function<mcp::Json()>> status_;
   std::vector<std::function<void()>> shutdown_;
+  std::map<std::string, std::shared_ptr<void>> shared_;
+};
+
+// The same host, with settings for one interface more. Refers to `host`, which outlives it.
+class InterfaceHost final : public mcp::PluginHost {
+ public:
+  InterfaceHost(mcp::PluginHost& host, const mcp::Json& more);
+  mcp::Registry& registry() override { return host_.registry(); }
+  const mcp::Json& options() const override { return options_; }
+  void on_status(std::function<mcp::Json()> status) override { host_.on_status(std::move(status)); }
+  void on_shutdown(std::function<void()> shutdown) override {
+    host_.on_shutdown(std::move(shutdown));
+  }
+  std::shared_ptr<void> share(const std::string& name,
+                              const std::function<std::shared_ptr<void>()>& make) override {
+    return host_.share(name, make);
+  }
+  void add_shell_tool(mcp::Tool tool, mcp::ToolHandler handler) override {
+    host_.add_shell_tool(std::move(tool), std::move(handler));
+  }
+
+ private:
+  mcp::PluginHost& host_;
+  mcp::Json options_;
 };
 
 }  // namespace gpumcp::sandbox

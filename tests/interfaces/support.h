@@ -33,6 +33,11 @@ class Worker final : public mcp::PluginHost {
   void on_shutdown(std::function<void()> shutdown) override {
     shutdowns.push_back(std::move(shutdown));
   }
+  std::shared_ptr<void> share(const std::string& name,
+                              const std::function<std::shared_ptr<void>()>& make) override {
+    auto& object = shared_[name];
+    return object ? object : object = make();
+  }
 
   // Opens one more. Throws what its load() throws.
   void open(const std::string& name);
@@ -52,6 +57,7 @@ class Worker final : public mcp::PluginHost {
   explicit Worker(Json options);
 
   Json options_;
+  std::map<std::string, std::shared_ptr<void>> shared_;
   mcp::Server server_;
   std::unique_ptr<mcp::Transport> end_;
   std::thread serving_;

@@ -1,0 +1,59 @@
+#include "interfaces/shared_artifacts.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "gpu_runtime/error.h"
+
+namespace gpumcp {
+namespace {
+
+using gpu_runtime::ArtifactStore;
+
+std::optional<std::vector<mcp::ResourceContents>> read_artifact(ArtifactStore& store,
+                                                                const std::string& uri) {
+  try {
+    const auto artifact = store.get(uri);
+    return {{{.uri = uri,
+              .mimeType = artifact->mime_type,
+              .blob = mcp::base64_encode(artifact->bytes)}}};
+  } catch (const gpu_runtime::Error& e) {
+    using Code = gpu_runtime::ErrorCode;
+    if (e.code() == Code::not_found || e.code() == Code::invalid_argument) return std::nullopt;
+    throw;
+  }
+}
+
+}  // namespace
+
+gpu_runtime::ArtifactStoreOptions artifact_options(const mcp::Json& options) {
+  gpu_runtime::ArtifactStoreOptions out;
+  if (const auto ttl = options.find("artifact_ttl_s"); ttl != options.end() && ttl->is_number())
+    out.ttl = std::chrono::seconds(static_cast<int64_t>(std::max(0.0, ttl->get<double>())));
+  if (const auto folder = options.find("artifact_dir");
+      folder != options.end() && folder->is_string())
+    out.spill_folder = folder->get<std::string>();
+  return out;
+}
+
+std::shared_ptr<ArtifactStore> share_artifacts(
+    mcp::PluginHost& host, const std::function<std::shared_ptr<ArtifactStore>()>& make) {
+  return std::static_pointer_cast<ArtifactStore>(host.share("gpumcp.artifacts", [&] {
+    std::shared_ptr<ArtifactStore> store = make();
+    host.registry().add_resource_template(
+        {.uriTemplate = ArtifactStore::uri_of("{id}"),
+         .name = "artifact",
+         .title = "Artifact",
+         .description = "A tensor that a tool's result points to, as a NumPy .npy file. Kept for a "
+                        "while after its last use.",
+         .mimeType = "application/x-npy"},
+        [store](const std::string& uri, mcp::Context&) { return read_artifact(*store, uri); });
+    const bool spills = !artifact_options(host.options()).spill_folder.empty();
+    host.on_shutdown([store, spills] {
+      if (spills) store->spill();
+    });
+    return std::shared_ptr<void>(store);
+  }));
+}
+
+}  // namespace gpumcp

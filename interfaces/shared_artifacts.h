@@ -1,0 +1,22 @@
+// The artifact store of the process: native interfaces and Python files of one worker put into one,
+// so that what one function returned can be read, and be passed on to any other. Whoever asks first
+// makes it, and with it the resource template that reads it and the spilling at the end. Called
+// while interfaces load, on their thread. Needs no torch.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "gpu_runtime/artifacts.h"
+#include "mcp/plugin.h"
+
+namespace gpumcp {
+
+// From a worker's settings: artifact_ttl_s, artifact_dir.
+gpu_runtime::ArtifactStoreOptions artifact_options(const mcp::Json& options);
+
+std::shared_ptr<gpu_runtime::ArtifactStore> share_artifacts(
+    mcp::PluginHost& host,
+    const std::function<std::shared_ptr<gpu_runtime::ArtifactStore>()>& make);
+
+}  // namespace gpumcp
