@@ -5,6 +5,8 @@
 
 #include <cstdlib>
 
+#include "sandbox/provider.h"
+
 namespace gpumcp::cli {
 namespace fs = std::filesystem;
 
@@ -18,16 +20,19 @@ constexpr const char* kInstructions =
     "for output \"file\".";
 }  // namespace
 
-void SandboxOptions::declare(CLI::App& app, bool positional_interfaces) {
+void SandboxOptions::declare(CLI::App& app, bool positional_interfaces, std::string* name_option) {
   if (positional_interfaces)
     app.add_option("INTERFACE", interfaces,
-                   "built-in interfaces by name, or .so files; none: embeddings");
+                   "built-in interfaces by name, .so files or Python files; none: embeddings");
   app.add_option("--model", models,
                  "NAME or NAME=FOLDER: where a model lies; the first is the default model")
       ->type_name("NAME[=FOLDER]");
   declare_worker(app);
   app.add_option("--workspace", workspace, "folder for results that are written as files");
-  app.add_option("--name", name, "the server's name towards hosts")->capture_default_str();
+  if (name_option)
+    app.add_option("--name", *name_option, "its name; by default the interface's");
+  else
+    app.add_option("--name", name, "the server's name towards hosts")->capture_default_str();
 }
 
 void SandboxOptions::declare_worker(CLI::App& app) {
@@ -35,12 +40,63 @@ void SandboxOptions::declare_worker(CLI::App& app) {
   app.add_option("--idle", idle,
                  "seconds after the last call until the worker leaves, 0 or more, or never")
       ->capture_default_str();
-  app.add_option("--provider", provider, "where the worker runs: local")->capture_default_str();
+  app.add_option("--provider", provider,
+                 "where the worker runs: local, ssh:HOST, slurm[:SRUN OPTIONS] or "
+                 "command:TEMPLATE (with {worker}, {gpu}, {gpu_count}, {key})")
+      ->capture_default_str();
+  app.add_option("--gpu", gpu, "the kind of GPU that a provider asks for, as a100");
+  app.add_option("--gpu-count", gpu_count, "how many; 0: none")->capture_default_str();
   app.add_option("--threads", threads, "CPU threads of the worker; 0: as many as cores")
       ->capture_default_str();
   app.add_option("--cancel-grace", cancel_grace_s,
                  "seconds that a cancelled call may go on before its worker is replaced")
       ->capture_default_str();
+  app.add_option("--python", python, "Python interfaces: the version (3.11) or interpreter to use")
+      ->type_name("VERSION|PATH");
+  app.add_option("--python-package", python_packages,
+                 "Python interfaces: a package that they need, as for pip; repeatable");
+  app.add_option("--env", env, "a variable for Python interfaces; repeatable")
+      ->type_name("NAME=VALUE");
+  app.add_option("--secret", secrets,
+                 "a variable of this environment that is kept out of logs and results; repeatable")
+      ->type_name("NAME");
+}
+
+std::vector<std::string> SandboxOptions::words() const {
+  const SandboxOptions standard;
+  std::vector<std::string> out;
+  auto add = [&](const char* option, const std::string& value) {
+    out.emplace_back(option);
+    out.push_back(value);
+  };
+  auto full = [](const std::string& path) {
+    return fs::absolute(path).lexically_normal().string();
+  };
+  for (auto& one : interfaces) {
+    const auto file = sandbox::find_interface(one);
+    const bool named = one.find('/') == one.npos && !fs::path(one).has_extension();
+    out.push_back(named || !file ? one : file->string());
+  }
+  for (auto& model : models) {
+    const size_t equals = model.find('=');
+    add("--model", equals == model.npos
+                       ? model
+                       : model.substr(0, equals + 1) + full(model.substr(equals + 1)));
+  }
+  if (device != standard.device) add("--device", device);
+  if (idle != standard.idle) add("--idle", idle);
+  if (provider != standard.provider) add("--provider", provider);
+  if (!gpu.empty()) add("--gpu", gpu);
+  if (gpu_count != standard.gpu_count) add("--gpu-count", std::to_string(gpu_count));
+  if (threads != standard.threads) add("--threads", std::to_string(threads));
+  if (cancel_grace_s != standard.cancel_grace_s)
+    add("--cancel-grace", fmt::format("{}", cancel_grace_s));
+  if (!python.empty()) add("--python", python.find('/') == python.npos ? python : full(python));
+  for (auto& package : python_packages) add("--python-package", package);
+  for (auto& one : env) add("--env", one);
+  for (auto& one : secrets) add("--secret", one);
+  if (!workspace.empty()) add("--workspace", full(workspace));
+  return out;
 }
 
 std::vector<sandbox::Manifest> SandboxOptions::manifests() const {
@@ -60,7 +116,28 @@ std::vector<sandbox::Manifest> SandboxOptions::manifests() const {
 sandbox::SandboxConfig SandboxOptions::config(
     const std::vector<sandbox::Manifest>& manifests) const {
   sandbox::SandboxConfig config;
-  for (auto& manifest : manifests) config.interfaces.push_back(manifest.library);
+  for (auto& manifest : manifests) {
+    config.interfaces.push_back(manifest.library);
+    for (auto& path : manifest.dependencies) {
+      if (path != manifest.library) config.dependencies.push_back(path);
+    }
+  }
+  config.python.packages = python_packages;
+  // A path is the same wherever the worker starts.
+  config.python.version =
+      python.find('/') == python.npos ? python : fs::absolute(python).lexically_normal().string();
+  config.python.secrets = secrets;
+  for (const std::string& one : env) {
+    const size_t equals = one.find('=');
+    if (equals == one.npos || equals == 0)
+      throw std::invalid_argument(fmt::format("--env {}: expected NAME=VALUE", one));
+    config.python.env[one.substr(0, equals)] = one.substr(equals + 1);
+  }
+  for (const std::string& name : secrets) {
+    if (const char* value = std::getenv(name.c_str()); !value || !*value)
+      throw std::invalid_argument(
+          fmt::format("--secret {}: there is no such variable in the environment", name));
+  }
   for (const std::string& model : models) {
     const size_t equals = model.find('=');
     const std::string model_name = model.substr(0, equals);
@@ -80,8 +157,11 @@ sandbox::SandboxConfig SandboxOptions::config(
   config.device = device;
   config.threads = threads;
   config.cancel_grace_s = cancel_grace_s;
-  if (provider != "local")
-    throw std::invalid_argument(fmt::format("--provider {}: only local is there", provider));
+  if (auto parsed = sandbox::Provider::parse(provider); !parsed)
+    throw std::invalid_argument(parsed.error().message);
+  config.provider = provider;
+  config.gpu = gpu;
+  config.gpu_count = gpu_count;
   if (idle == "never") {
     config.idle_s.reset();
   } else {

@@ -17,13 +17,20 @@ struct SandboxOptions {
   std::vector<std::string> interfaces;  // none: embeddings
   std::vector<std::string> models;      // NAME or NAME=FOLDER
   std::string device = "auto", idle = "60", provider = "local", workspace, name = "gpumcp";
+  std::vector<std::string> python_packages, env, secrets;
+  std::string python, gpu;
+  int gpu_count = 1;
   double cancel_grace_s = 5;
   int threads = 0;
   // Tools of the worker that only this program calls (interfaces/shell); served beside the others.
   std::vector<std::string> shell_tools;
 
-  void declare(CLI::App& app, bool positional_interfaces = true);
+  // `name`: where --name goes, if that is another thing's than the server's.
+  void declare(CLI::App& app, bool positional_interfaces = true,
+               std::string* name_option = nullptr);
   void declare_worker(CLI::App& app);  // --device, --idle and the like: the part of a worker
+  // The same as words for gpumcp serve, with files by their full paths.
+  std::vector<std::string> words() const;
   // All throw std::invalid_argument with what to do about it.
   std::vector<sandbox::Manifest> manifests() const;
   sandbox::SandboxConfig config(const std::vector<sandbox::Manifest>& manifests) const;

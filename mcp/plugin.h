@@ -14,7 +14,7 @@
 
 namespace gpumcp::mcp {
 
-inline constexpr uint32_t kPluginAbi = 3;
+inline constexpr uint32_t kPluginAbi = 4;
 inline constexpr const char* kPluginSymbol = "gpumcp_plugin_v1";
 
 // What the program offers to a plugin. Valid for the life of the process.

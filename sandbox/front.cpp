@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <sys/random.h>
 
 #include <algorithm>
 #include <cmath>
@@ -26,6 +27,13 @@ std::string json_string(std::string_view text) {
   std::string out;
   mcp::append_string(out, text);
   return out;
+}
+
+std::string random_name() {
+  uint64_t number = 0;
+  if (getrandom(&number, sizeof number, 0) != sizeof number)
+    number = static_cast<uint64_t>(Clock::now().time_since_epoch().count());
+  return fmt::format("{:016x}", number);
 }
 
 // Half a second after the second failure in a row, doubling up to half a minute.
@@ -65,7 +73,8 @@ struct Front::Link {
   std::atomic<size_t> running = 0;  // calls that a leaving worker had begun
 };
 
-Front::Front(FrontOptions options) : options_(std::move(options)), launcher_(options_.config) {
+Front::Front(FrontOptions options)
+    : options_(std::move(options)), launcher_(options_.config), session_(random_name()) {
   connector_ = std::thread([this] { connect_loop(); });
 }
 
@@ -145,6 +154,10 @@ void Front::send(const std::shared_ptr<Link>& link, std::shared_ptr<Forward> for
   // written.
   meta.erase("gpumcp/workspace");
   if (!options_.workspace.empty()) meta["gpumcp/workspace"] = options_.workspace.string();
+  // Within this front a client may tell its own conversations apart.
+  const auto own = meta.find("gpumcp/session");
+  meta["gpumcp/session"] =
+      session_ + (own != meta.end() && own->is_string() ? "/" + own->get<std::string>() : "");
 
   mcp::Client::AsyncHandlers handlers;
   handlers.on_result = [this, link, forward](mcp::Result<std::string_view> result) {

@@ -57,6 +57,7 @@ class Front {
 
   const FrontOptions options_;
   Launcher launcher_;
+  const std::string session_;  // random: what this front's callers keep is not another's
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable wake_;

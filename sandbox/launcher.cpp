@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <spawn.h>
 #include <spdlog/spdlog.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,7 +28,21 @@ namespace {
 // A worker opens libraries only; models load at the first call. Torch from a cold disk may take
 // long.
 constexpr auto kStartLimit = std::chrono::seconds(120);
-constexpr int kReadyFd = 3;  // in the child
+constexpr int kReadyFd = 3, kConfigFd = 4;  // in the child
+
+// The text in a file without a name, above the descriptors that the child gets.
+int make_config_file(const std::string& text) {
+  const int file = memfd_create("gpumcp-config", MFD_CLOEXEC);
+  const int fd = fcntl(file, F_DUPFD_CLOEXEC, 16);
+  ::close(file);
+  for (size_t at = 0; fd >= 0 && at < text.size();) {
+    const ssize_t n = ::write(fd, text.data() + at, text.size() - at);
+    if (n <= 0) break;
+    at += static_cast<size_t>(n);
+  }
+  lseek(fd, 0, SEEK_SET);
+  return fd;
+}
 
 // Reads what the child says until it closes the pipe or says "ready\n".
 std::string read_ready(int fd, std::chrono::milliseconds limit) {
@@ -120,24 +135,28 @@ mcp::Result<Attached> Launcher::attach(mcp::ClientOptions client_options) {
 
 mcp::Result<std::shared_ptr<WorkerProcess>> Launcher::start(const RuntimeFolder& folder) {
   const std::string program = program_path().string();
-  const std::string config = mcp::to_text(config_.to_json());
+  mcp::Json config = config_.to_json();
+  config["key"] = key_;
   const std::string log = folder.log().string();
-  const std::string ready = std::to_string(kReadyFd);
-  const char* argv[] = {program.c_str(), "worker",      "--config-json", config.c_str(),
+  const std::string ready = std::to_string(kReadyFd), from = std::to_string(kConfigFd);
+  const char* argv[] = {program.c_str(), "worker",      "--config-fd", from.c_str(),
                         "--ready-fd",    ready.c_str(), nullptr};
+  // Not on the command line, which everybody on the machine can read.
+  const int config_fd = make_config_file(mcp::to_text(config));
   int pipe_fds[2];
-  if (pipe2(pipe_fds, O_CLOEXEC) != 0)
+  if (config_fd < 0 || pipe2(pipe_fds, O_CLOEXEC) != 0)
     return fail(ErrorCode::io_error, fmt::format("pipe: {}", std::strerror(errno)));
 
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, pipe_fds[1], kReadyFd);
+  posix_spawn_file_actions_adddup2(&actions, config_fd, kConfigFd);
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&actions, 1, log.c_str(),
                                    O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW, 0600);
   posix_spawn_file_actions_adddup2(&actions, 1, 2);
   posix_spawn_file_actions_addclosefrom_np(&actions,
-                                           kReadyFd + 1);  // nothing of the host's leaks in
+                                           kConfigFd + 1);  // nothing of the host's leaks in
   posix_spawn_file_actions_addchdir_np(&actions, "/");
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
@@ -167,6 +186,7 @@ mcp::Result<std::shared_ptr<WorkerProcess>> Launcher::start(const RuntimeFolder&
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   ::close(pipe_fds[1]);
+  ::close(config_fd);
   if (error) {
     ::close(pipe_fds[0]);
     return fail(ErrorCode::io_error,

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "sandbox/host_library.h"
 #include "sandbox/plugin_loader.h"
 #include "sandbox/runtime_folder.h"
 #include "sandbox/sandbox_config.h"
@@ -104,11 +105,16 @@ mcp::Json Manifest::to_json() const {
   mcp::Json tool_list = mcp::Json::array(), template_list = mcp::Json::array();
   for (auto& tool : tools) tool_list.push_back(mcp::to_json(tool));
   for (auto& one : templates) template_list.push_back(mcp::to_json(one));
-  return {{"gpumcp_manifest", kFormat},
-          {"name", name},
-          {"build", mcp::plugin_build()},
-          {"tools", std::move(tool_list)},
-          {"resourceTemplates", std::move(template_list)}};
+  mcp::Json out = {{"gpumcp_manifest", kFormat},
+                   {"name", name},
+                   {"build", mcp::plugin_build()},
+                   {"tools", std::move(tool_list)},
+                   {"resourceTemplates", std::move(template_list)}};
+  if (source.is_object()) {
+    out["dependencies"] = source.value("dependencies", mcp::Json::array());
+    out["python"] = source.value("python", mcp::Json::object());
+  }
+  return out;
 }
 
 mcp::Result<Manifest> Manifest::from_json(const mcp::Json& json, fs::path library) {
@@ -145,7 +151,7 @@ std::vector<std::string> list_interfaces() {
 
 mcp::Result<fs::path> find_interface(const std::string& name) {
   std::error_code ignored;
-  if (name.find('/') != name.npos || name.ends_with(".so")) {
+  if (name.find('/') != name.npos || fs::path(name).has_extension()) {
     const fs::path path = fs::absolute(name, ignored);
     if (fs::is_regular_file(path, ignored)) return fs::canonical(path, ignored);
     return fail(ErrorCode::invalid_params,
@@ -155,11 +161,12 @@ mcp::Result<fs::path> find_interface(const std::string& name) {
   if (fs::is_regular_file(built_in, ignored)) return fs::canonical(built_in, ignored);
   return fail(ErrorCode::invalid_params,
               fmt::format("unknown interface \"{}\"; built in: {}; for a file of your own give its "
-                          "path, as ./{}.so",
-                          name, fmt::join(list_interfaces(), ", "), name));
+                          "path, as ./{}.so or ./{}.py",
+                          name, fmt::join(list_interfaces(), ", "), name, name));
 }
 
 mcp::Result<Manifest> make_manifest(const fs::path& library) {
+  if (find_host_library(library)) return make_source_manifest(library);
   auto entry = open_plugin(library);
   if (!entry) return tl::unexpected(std::move(entry.error()));
   Recorder recorder;
@@ -174,6 +181,7 @@ mcp::Result<Manifest> make_manifest(const fs::path& library) {
 }
 
 mcp::Result<Manifest> load_manifest(const fs::path& library) {
+  if (find_host_library(library)) return load_source_manifest(library);
   std::error_code error;
   const fs::path beside = fs::path(library).replace_extension(".json");
   const auto library_time = fs::last_write_time(library, error);

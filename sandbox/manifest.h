@@ -14,21 +14,24 @@ namespace gpumcp::sandbox {
 
 struct Manifest {
   std::string name;
-  std::filesystem::path library;  // absolute
+  std::filesystem::path library;  // absolute; or the source file (host_library.h)
   std::vector<mcp::Tool> tools;
   std::vector<mcp::ResourceTemplate> templates;
+  // Of a source file: all files that it was read from, and what was read.
+  std::vector<std::filesystem::path> dependencies = {};
+  mcp::Json source = nullptr;
 
   mcp::Json to_json() const;
   static mcp::Result<Manifest> from_json(const mcp::Json& json, std::filesystem::path library);
 };
 
-// A built-in interface's name, or a path to a shared library -> the library. Errors name what was
-// looked for.
+// A built-in interface's name, or a path to a shared library or a source file -> that file. Errors
+// name what was looked for.
 mcp::Result<std::filesystem::path> find_interface(const std::string& name_or_path);
 // The names of the interfaces that are installed beside the program.
 std::vector<std::string> list_interfaces();
 
-// Opens the library in this process and records what it registers.
+// Opens the library in this process and records what it registers; of a source file, reads that.
 mcp::Result<Manifest> make_manifest(const std::filesystem::path& library);
 // The manifest file beside the library, the cached one, or a new one made by `gpumcp manifest` as a
 // child.

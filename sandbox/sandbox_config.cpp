@@ -20,6 +20,19 @@ mcp::Json SandboxConfig::to_json() const {
   json["interfaces"] = std::move(paths);
   json["models"] = models;
   json["default_model"] = default_model;
+  if (provider != "local") {
+    json["provider"] = provider;
+    json["gpu"] = gpu;
+    json["gpu_count"] = gpu_count;
+  }
+  if (!dependencies.empty()) {
+    json["dependencies"] = mcp::Json::array();
+    for (auto& path : dependencies) json["dependencies"].push_back(path.string());
+  }
+  if (!python.packages.empty()) json["python_packages"] = python.packages;
+  if (!python.version.empty()) json["python_version"] = python.version;
+  if (!python.env.empty()) json["env"] = python.env;
+  if (!python.secrets.empty()) json["secrets"] = python.secrets;
   json["idle_s"] = idle_s ? mcp::Json(*idle_s) : mcp::Json(nullptr);
   return json;
 }
@@ -29,6 +42,16 @@ SandboxConfig SandboxConfig::from_json(const mcp::Json& json) try {
   for (auto& path : json.at("interfaces")) config.interfaces.emplace_back(path.get<std::string>());
   config.models = json.at("models").get<std::map<std::string, std::string>>();
   config.default_model = json.value("default_model", "");
+  for (auto& path : json.value("dependencies", mcp::Json::array()))
+    config.dependencies.emplace_back(path.get<std::string>());
+  config.python.packages = json.value("python_packages", std::vector<std::string>{});
+  config.python.version = json.value("python_version", "");
+  config.python.env = json.value("env", std::map<std::string, std::string>{});
+  config.python.secrets = json.value("secrets", std::vector<std::string>{});
+  config.fixed_key = json.value("key", "");
+  config.provider = json.value("provider", "local");
+  config.gpu = json.value("gpu", "");
+  config.gpu_count = json.value("gpu_count", 1);
   config.device = json.value("device", "auto");
   config.threads = json.value("threads", 0);
   config.cancel_grace_s = json.value("cancel_grace_s", 5.0);
@@ -40,14 +63,22 @@ SandboxConfig SandboxConfig::from_json(const mcp::Json& json) try {
 }
 
 std::string SandboxConfig::key() const {
+  if (!fixed_key.empty()) return fixed_key;
   mcp::Json identity = to_json();
   identity.erase("idle_s");  // how long a worker stays is no part of what it is
   identity.erase("cancel_grace_s");
   std::string all = mcp::to_text(identity);
-  for (auto& path : interfaces) {
-    struct stat info{};
-    if (stat(path.c_str(), &info) == 0)
-      all += fmt::format("|{}:{}.{}", info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
+  for (auto* paths : {&interfaces, &dependencies}) {
+    for (auto& path : *paths) {
+      struct stat info{};
+      if (stat(path.c_str(), &info) == 0)
+        all += fmt::format("|{}:{}.{}", info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
+    }
+  }
+  // A secret that changed makes another sandbox; the key gives nothing of it away.
+  for (auto& name : python.secrets) {
+    const char* value = std::getenv(name.c_str());
+    all += fmt::format("|{}={}", name, value ? value : "");
   }
   for (const char* name : {"GPUMCP_MODELS", "GPUMCP_CACHE", "GPUMCP_THREADS", "HF_HOME", "HOME",
                            "CUDA_VISIBLE_DEVICES", "XDG_CACHE_HOME"}) {

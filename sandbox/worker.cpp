@@ -16,8 +16,11 @@
 #include "mcp/exit_watch.h"
 #include "mcp/line_transport.h"
 #include "mcp/server.h"
+#include "sandbox/carried.h"
+#include "sandbox/host_library.h"
 #include "sandbox/manifest.h"
 #include "sandbox/plugin_loader.h"
+#include "sandbox/relay.h"
 
 namespace gpumcp::sandbox {
 namespace {
@@ -87,16 +90,54 @@ class Worker {
         host_(server_, plugin_options(config_), !options.stdio) {}
 
   mcp::Result<void> load() {
+    if (auto ok = config_.provider == "local" ? load_interfaces() : load_relay(); !ok) return ok;
+    add_methods();
+    return {};
+  }
+
+  mcp::Result<void> load_relay() {
+    auto provider = Provider::parse(config_.provider);
+    if (!provider) return tl::unexpected(std::move(provider.error()));
+    std::vector<Manifest> manifests;
     for (auto& library : config_.interfaces) {
-      auto entry = open_plugin(library);
+      auto manifest = load_manifest(library);
+      if (!manifest) return tl::unexpected(std::move(manifest.error()));
+      manifests.push_back(std::move(*manifest));
+    }
+    relay_ = std::make_unique<Relay>(config_, std::move(*provider), std::move(manifests), [this] {
+      stop_asked_ = true;  // the next call starts another, and with it a new job
+      pulse_.beat();
+    });
+    relay_->attach(server_);
+    host_.on_status([this] { return relay_->status(); });
+    host_.on_shutdown([this] { relay_->stop(); });
+    return {};
+  }
+
+  mcp::Result<void> load_interfaces() {
+    for (auto& library : config_.interfaces) {
+      const auto host_library = find_host_library(library);
+      auto entry = open_plugin(host_library.value_or(library));
       if (!entry) return tl::unexpected(std::move(entry.error()));
       try {
-        (*entry)->load(host_);
+        if (host_library) {
+          auto manifest = load_manifest(library);
+          if (!manifest) return tl::unexpected(std::move(manifest.error()));
+          interface_hosts_.push_back(
+              std::make_unique<InterfaceHost>(host_, host_options(*manifest, config_)));
+          (*entry)->load(*interface_hosts_.back());
+        } else {
+          (*entry)->load(host_);
+        }
       } catch (const std::exception& e) {
         return mcp::fail(mcp::ErrorCode::internal_error,
                          fmt::format("{}: {}", library.string(), e.what()));
       }
     }
+    return {};
+  }
+
+  void add_methods() {
     server_.add_method("gpumcp/status", [this](std::string_view) -> mcp::Result<std::string> {
       return mcp::to_text(status());
     });
@@ -117,7 +158,6 @@ class Worker {
       pulse_.beat();
       return std::string("{}");
     });
-    return {};
   }
 
   int serve_stdio() {
@@ -239,6 +279,8 @@ class Worker {
   std::atomic<double> idle_s_ = config_.idle_s.value_or(kForever);
   mcp::Server server_;
   PluginHost host_;
+  std::vector<std::unique_ptr<InterfaceHost>> interface_hosts_;
+  std::unique_ptr<Relay> relay_;
   const Clock::time_point born_ = server_.last_activity();
 };
 
@@ -266,6 +308,53 @@ void report(int ready_fd, std::string_view text) {
 
 }  // namespace
 
+namespace {
+
+// The first line of stdin, byte by byte, so that the protocol finds the rest.
+std::string read_first_line() {
+  std::string line;
+  char c = 0;
+  ssize_t n = 0;
+  while ((n = ::read(0, &c, 1)) == 1 || (n < 0 && errno == EINTR)) {
+    if (n < 0) continue;
+    if (c == '\n') break;
+    line += c;
+  }
+  return line;
+}
+
+void say_hello(mcp::Json more) {
+  char host[256] = "";
+  gethostname(host, sizeof host - 1);
+  mcp::Json hello = {
+      {"gpumcp_worker", 1}, {"version", GPUMCP_VERSION}, {"pid", getpid()}, {"host", host}};
+  hello.update(more);
+  const std::string line = mcp::to_text(hello) + "\n";
+  [[maybe_unused]] auto n = ::write(1, line.data(), line.size());
+}
+
+// For a relay elsewhere: it is told everything on stdin, says hello or what is wrong, and serves.
+int run_carried_worker() {
+  auto fail = [](const std::string& error) {
+    spdlog::error("{}", error);
+    say_hello({{"error", error}});
+    return 1;
+  };
+  try {
+    WorkerOptions options{.config = unpack_config(read_first_line()), .stdio = true};
+    Worker* worker = new Worker(options);
+    if (auto ok = worker->load(); !ok) return fail(ok.error().message);
+    say_hello(mcp::Json::object());
+    const int code = worker->serve_stdio();
+    fflush(nullptr);
+    _exit(code);
+  } catch (const std::exception& e) {
+    return fail(e.what());
+  }
+}
+
+}  // namespace
+
 int run_worker(const WorkerOptions& options) {
   for (int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT})
     std::signal(signal, on_fatal_signal);
@@ -274,6 +363,7 @@ int run_worker(const WorkerOptions& options) {
     report(options.ready_fd, error.message);
     return 1;
   };
+  if (options.config_stdin) return run_carried_worker();
   // On the heap and never destroyed: a call that hangs would keep its destructor.
   Worker* worker = new Worker(options);
   if (options.stdio) {

@@ -29,6 +29,7 @@ struct WorkerOptions {
   SandboxConfig config;
   int ready_fd =
       -1;  // "ready\n" is written there once the worker can be reached, else an error text
+  bool config_stdin = false;  // the configuration is stdin's first line (carried.h); implies stdio
   bool stdio = false;  // serve stdin and stdout instead of a socket, for hosts that want no front
 };
 

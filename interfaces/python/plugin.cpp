@@ -1,0 +1,30 @@
+// The host library of Python files: what a worker opens for an interface that ends in .py
+// (sandbox/host_library.h). A shared library of its own, since the sandbox knows nothing of
+// artifacts and models; it needs no torch, as the file brings whatever it uses.
+#include "interfaces/python/python_interface.h"
+#include "interfaces/shared_artifacts.h"
+
+namespace {
+
+void load(gpumcp::mcp::PluginHost& host) {
+  using namespace gpumcp;
+  const mcp::Json& options = host.options();
+  if (!options.contains("source"))
+    throw std::invalid_argument("no file was named to the Python host");
+  auto artifacts = share_artifacts(host, [&] {
+    return std::make_shared<gpu_runtime::ArtifactStore>(artifact_options(options));
+  });
+  auto interface = std::make_shared<python::PythonInterface>(options, std::move(artifacts));
+  interface->register_tools(host.registry());
+  host.on_status([interface] { return interface->status(); });
+  host.on_shutdown([interface] { interface->stop(); });
+}
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) const gpumcp::mcp::PluginEntry*
+gpumcp_plugin_v1() {
+  static constexpr gpumcp::mcp::PluginEntry entry{gpumcp::mcp::kPluginAbi,
+                                                  gpumcp::mcp::plugin_build(), "python", load};
+  return &entry;
+}
