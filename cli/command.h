@@ -26,6 +26,7 @@ struct Command {
 Command call_command();
 Command config_command();
 Command embed_command();
+Command expose_command();
 Command manifest_command();
 Command models_command();
 Command doctor_command();
