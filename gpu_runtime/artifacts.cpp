@@ -132,15 +132,22 @@ ArtifactInfo ArtifactStore::put(Artifact artifact) {
   return describe(*entry.artifact, entry.expires);
 }
 
-std::shared_ptr<const Artifact> ArtifactStore::get(std::string_view id_or_uri) {
+std::shared_ptr<const Artifact> ArtifactStore::get(std::string_view id_or_uri,
+                                                   std::string_view reader) {
   const std::string id = id_of(id_or_uri);
   const ArtifactTime now = options_.clock();
+  auto may_read = [&](const Artifact& one) { return one.owner.empty() || one.owner == reader; };
+  bool hidden = false;  // there is one, and it is another's: told as if there were none
   // With the lock held: the artifact in memory, its TTL begun anew.
   const auto look = [&]() -> std::shared_ptr<const Artifact> {
     expire(now);
     const auto found = entries_.find(id);
     if (found == entries_.end()) return nullptr;
     Entry& entry = found->second;
+    if (!may_read(*entry.artifact)) {
+      hidden = true;
+      return nullptr;
+    }
     entry.expires = now + options_.ttl;
     by_touch_.splice(by_touch_.end(), by_touch_, entry.by_touch);
     ++stats_.read;
@@ -152,10 +159,11 @@ std::shared_ptr<const Artifact> ArtifactStore::get(std::string_view id_or_uri) {
   }
   // The disk is read without the lock; another thread may have loaded it meanwhile.
   std::optional<SpilledArtifact> spilled;
-  if (!options_.spill_folder.empty()) spilled = read_spilled(options_.spill_folder, id, now);
+  if (!hidden && !options_.spill_folder.empty())
+    spilled = read_spilled(options_.spill_folder, id, now);
   const std::scoped_lock lock(mutex_);
   if (auto artifact = look()) return artifact;
-  if (spilled) {
+  if (!hidden && spilled && may_read(*spilled->artifact)) {
     ++stats_.read;
     // Too large for this store's memory: served from disk each time.
     if (spilled->artifact->bytes.size() > options_.max_bytes) return spilled->artifact;
@@ -165,8 +173,9 @@ std::shared_ptr<const Artifact> ArtifactStore::get(std::string_view id_or_uri) {
   throw Error(
       ErrorCode::not_found,
       fmt::format(
-          "{} is unknown or expired: artifacts are kept for {} s after their last read, and "
-          "the oldest leave when all together pass {} bytes. Run the call again for a new one.",
+          "{} is unknown or expired, or another session's own: artifacts are kept for {} s after "
+          "their last read, and the oldest leave when all together pass {} bytes. Run the call "
+          "again for a new one.",
           uri_of(id), options_.ttl.count(), options_.max_bytes));
 }
 

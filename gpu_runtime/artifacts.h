@@ -1,6 +1,7 @@
 #pragma once
 
-// Results that are named by a URI instead of carried: .npy bytes, kept for a while. An artifact
+// Results that are named by a URI instead of carried: .npy or safetensors bytes, kept for a while;
+// artifact_view.h reads parts of them. An artifact
 // lives until its TTL has passed since the last read, or until newer ones need its room (oldest
 // first). Ids carry 128 bits from the kernel, so knowing one is the right to read it. When a worker
 // leaves, it spills what is unexpired to a folder, where the next worker's get() finds it by id.
@@ -29,7 +30,7 @@ struct Artifact {
   std::vector<std::int64_t> shape;
   std::string dtype;  // "float32"
   std::string name, description;
-  std::string owner;  // a session, or "" for everyone who knows the id
+  std::string owner;  // who alone may read it, a caller (call_scope.h); "": whoever knows the id
   std::string mime_type = "application/x-npy";
 
   std::string id;   // 32 hexadecimal digits
@@ -70,9 +71,9 @@ class GPUMCP_RUNTIME_API ArtifactStore {
   // Error(invalid_argument) when it is larger than max_bytes alone.
   ArtifactInfo put(Artifact artifact);
 
-  // By id or URI; a read starts the TTL anew. Error(not_found) for one that is unknown, expired or
-  // evicted, Error(invalid_argument) for what is no id at all.
-  std::shared_ptr<const Artifact> get(std::string_view id_or_uri);
+  // By id or URI; a read starts the TTL anew. Error(not_found) for one that is unknown, expired,
+  // evicted or another owner's, Error(invalid_argument) for what is no id at all.
+  std::shared_ptr<const Artifact> get(std::string_view id_or_uri, std::string_view reader = {});
 
   // What there is, newest first. owner "": all.
   std::vector<ArtifactInfo> list(std::string_view owner = {});

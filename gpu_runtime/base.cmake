@@ -1,6 +1,6 @@
 # gpumcp_gpu_runtime_base: what needs no torch, as objects: the shared library and the tests take them in.
 add_library(gpumcp_gpu_runtime_base OBJECT
-  artifact_spill.cpp artifacts.cpp checkpoint.cpp json.cpp model_config.cpp model_store.cpp npy.cpp
+  artifact_spill.cpp artifact_view.cpp artifacts.cpp checkpoint.cpp json.cpp model_config.cpp model_store.cpp npy.cpp
   safetensors.cpp sentence_transformer_config.cpp
   generation/generation_config.cpp generation/sampler.cpp generation/text_stream.cpp
   template/chat_template.cpp template/evaluate.cpp template/expression_parser.cpp template/filters.cpp

@@ -156,6 +156,7 @@ class FileDescriptor {
     if (fd_ >= 0) ::close(fd_);
   }
   int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
 
  private:
   int fd_;
@@ -197,7 +198,7 @@ SafetensorsHeader parse_safetensors_header(std::span<const std::byte> head, std:
 }
 
 std::shared_ptr<const SafetensorsFile> SafetensorsFile::open(const std::filesystem::path& path) {
-  const FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (fd.get() < 0) {
     throw Error(ErrorCode::not_found,
                 fmt::format("{}: cannot be opened: {}", path.string(), std::strerror(errno)));
@@ -226,11 +227,32 @@ std::shared_ptr<const SafetensorsFile> SafetensorsFile::open(const std::filesyst
     file->by_name_.emplace(tensor.name, &tensor);
     file->nbytes_ += tensor.nbytes;
   }
+  file->fd_ = fd.release();
   return file;
 }
 
 SafetensorsFile::~SafetensorsFile() {
   if (mapping_ != nullptr) ::munmap(const_cast<std::byte*>(mapping_), file_size_);
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void SafetensorsFile::read(std::uint64_t offset, std::span<std::byte> into) const {
+  if (offset > nbytes_ || into.size() > nbytes_ - offset) {
+    throw Error(ErrorCode::internal,
+                fmt::format("{} bytes at {} are not in {}", into.size(), offset, path_.string()));
+  }
+  std::uint64_t at = header_.data_begin + offset;
+  while (!into.empty()) {
+    const ssize_t got = ::pread(fd_, into.data(), into.size(), static_cast<off_t>(at));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) {
+      refuse(path_.string(),
+             got < 0 ? fmt::format("cannot be read at {}: {}", at, std::strerror(errno))
+                     : fmt::format("it ends at {}, though it was longer when it was opened", at));
+    }
+    into = into.subspan(static_cast<std::size_t>(got));
+    at += static_cast<std::uint64_t>(got);
+  }
 }
 
 const TensorInfo* SafetensorsFile::find(std::string_view name) const {
@@ -245,6 +267,47 @@ std::span<const std::byte> SafetensorsFile::data(const TensorInfo& tensor) const
                 fmt::format("tensor {} is not one of {}", quoted(tensor.name), path_.string()));
   }
   return {mapping_ + header_.data_begin + tensor.begin, static_cast<std::size_t>(tensor.nbytes)};
+}
+
+std::string write_safetensors(std::span<const NamedArray> tensors,
+                              const std::map<std::string, std::string>& metadata) {
+  Json header = Json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  std::uint64_t end = 0;
+  // The widest first, as the reference writer has it, so that each is aligned to its items.
+  std::vector<const NamedArray*> order;
+  for (const NamedArray& tensor : tensors) order.push_back(&tensor);
+  std::ranges::stable_sort(order, [](const NamedArray* a, const NamedArray* b) {
+    return item_size(a->dtype) > item_size(b->dtype);
+  });
+  for (const NamedArray* tensor : order) {
+    std::uint64_t nbytes = item_size(tensor->dtype);
+    bool fits = tensor->name != "__metadata__" && !header.contains(tensor->name);
+    for (const std::int64_t n : tensor->shape) {
+      fits =
+          fits && n >= 0 && !__builtin_mul_overflow(nbytes, static_cast<std::uint64_t>(n), &nbytes);
+    }
+    if (!fits || nbytes != tensor->data.size()) {
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("safetensors: {} is there twice, or its {} bytes are not what its "
+                              "shape and dtype make",
+                              quoted(tensor->name), tensor->data.size()));
+    }
+    header[tensor->name] = {{"dtype", facts(tensor->dtype).safetensors},
+                            {"shape", tensor->shape},
+                            {"data_offsets", {end, end + nbytes}}};
+    end += nbytes;
+  }
+  std::string text = header.dump(-1, ' ', false, Json::error_handler_t::replace);
+  text.append((8 - text.size() % 8) % 8, ' ');
+  std::string bytes;
+  bytes.reserve(8 + text.size() + end);
+  for (int shift = 0; shift < 64; shift += 8)
+    bytes += static_cast<char>(text.size() >> shift & 0xff);
+  bytes += text;
+  for (const NamedArray* tensor : order)
+    bytes.append(reinterpret_cast<const char*>(tensor->data.data()), tensor->data.size());
+  return bytes;
 }
 
 }  // namespace gpumcp::gpu_runtime

@@ -1,10 +1,11 @@
 #pragma once
 
-// One .safetensors file, mapped read-only. The file is hostile input: open() checks the header
-// whole (sizes, dtypes, shape products, ranges, overlaps, holes, duplicate keys) before anything is
-// offered, so that data() can never point outside the file. Immutable after open(), so any thread
-// may read it; the mapping ends with the last shared_ptr. Truncating the file while it is mapped is
-// the one thing that cannot be survived: model stores replace files, they do not rewrite them.
+// One .safetensors file, open and mapped read-only. The file is hostile input: open() checks the
+// header whole (sizes, dtypes, shape products, ranges, overlaps, holes, duplicate keys) before
+// anything is offered, so that data() can never point outside the file. Immutable after open(), so
+// any thread may read it; file and mapping end with the last shared_ptr. Weights are read by
+// read(), which finds out when the file was cut short meanwhile; touching data() then is the one
+// thing that cannot be survived: model stores replace files, they do not rewrite them.
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -65,6 +66,9 @@ class GPUMCP_RUNTIME_API SafetensorsFile {
   // in general. Touching them may wait for the disk.
   std::span<const std::byte> data(const TensorInfo& tensor) const;
 
+  // Copies from the data section. Error(corrupt_checkpoint) when the file ends before.
+  void read(std::uint64_t offset, std::span<std::byte> into) const;
+
   // Bytes of all tensors together: what loading them takes.
   std::uint64_t nbytes() const { return nbytes_; }
 
@@ -75,8 +79,22 @@ class GPUMCP_RUNTIME_API SafetensorsFile {
   SafetensorsHeader header_;
   std::unordered_map<std::string_view, const TensorInfo*> by_name_;
   const std::byte* mapping_ = nullptr;
+  int fd_ = -1;
   std::uint64_t file_size_ = 0;
   std::uint64_t nbytes_ = 0;
 };
+
+// A tensor to write; `data` is as long as shape and dtype say.
+struct NamedArray {
+  std::string name;
+  Dtype dtype = Dtype::f32;
+  std::vector<std::int64_t> shape;
+  std::span<const std::byte> data;
+};
+
+// A whole file's bytes, its data aligned to 8. Error(invalid_argument) for a name that occurs twice
+// and for data of another size than shape and dtype say.
+GPUMCP_RUNTIME_API std::string write_safetensors(
+    std::span<const NamedArray> tensors, const std::map<std::string, std::string>& metadata = {});
 
 }  // namespace gpumcp::gpu_runtime

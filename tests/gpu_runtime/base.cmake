@@ -1,7 +1,7 @@
 # Tests of gpu_runtime's torch-free part.
 add_executable(gpu_runtime_base_test
   gpu_runtime/main.cpp
-  gpu_runtime/artifacts_test.cpp gpu_runtime/bpe_test.cpp gpu_runtime/chat_template_test.cpp
+  gpu_runtime/artifact_view_test.cpp gpu_runtime/artifacts_test.cpp gpu_runtime/bpe_test.cpp gpu_runtime/chat_template_test.cpp
   gpu_runtime/checkpoint_test.cpp
   gpu_runtime/generation_config_test.cpp gpu_runtime/json_test.cpp
   gpu_runtime/model_config_test.cpp gpu_runtime/model_store_test.cpp gpu_runtime/npy_test.cpp
