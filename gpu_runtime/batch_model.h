@@ -4,6 +4,8 @@
 // tests). A BatchModel is made, used and destroyed on its executor's owner thread alone.
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -36,14 +38,33 @@ struct BatchRow {
   RowResult* result = nullptr;
 };
 
+// A batch that was handed to a device which works by itself. Destroying it without finish() waits
+// too.
+class GPUMCP_RUNTIME_API PendingBatch {
+ public:
+  virtual ~PendingBatch();
+  // Whether finish() would not have to wait.
+  virtual bool done() const = 0;
+  // Waits for the device, fills the rows' results, and returns the device's own time in
+  // milliseconds. May throw what run() may.
+  virtual double finish() = 0;
+};
+
 class GPUMCP_RUNTIME_API BatchModel {
  public:
   virtual ~BatchModel();
   // Throws Error(invalid_argument) for a row that run() must not see.
   virtual void check(const TokenRow& row) const = 0;
   // Fills every row's result and returns when the device has finished. May throw; the executor then
-  // tries each call alone.
-  virtual void run(std::span<const BatchRow> rows) = 0;
+  // tries each call alone. Throws Error(cancelled) when it finds that nobody wants it.
+  virtual void run(std::span<const BatchRow> rows, const StillWanted& wanted) = 0;
+  // Begins a batch. A device that works beside the CPU gets its kernels and the call returns, so
+  // that the next batch is prepared meanwhile; `rows` stay where they are until it is finished.
+  // Null: all is done already (the default, which calls run()).
+  virtual std::unique_ptr<PendingBatch> start(std::span<const BatchRow> rows,
+                                              const StillWanted& wanted);
+  // Bytes of weights on the model's device, as they were counted while they were read.
+  virtual std::uint64_t nbytes() const { return 0; }
   // The same model as one that continues texts (generation/decode_model.h), or null.
   virtual DecodeModel* decoder() { return nullptr; }
 };

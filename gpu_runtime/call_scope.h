@@ -8,6 +8,7 @@
 #include <chrono>
 #include <optional>
 #include <stop_token>
+#include <string>
 
 #include "gpu_runtime/export.h"
 #include "gpu_runtime/usage.h"
@@ -16,9 +17,16 @@ namespace gpumcp::gpu_runtime {
 
 using SteadyTime = std::chrono::steady_clock::time_point;
 
+// How urgent a call is, as its interface declares it: a share of the device, not a right of way, so
+// that none waits for ever. An interactive call counts a quarter of a normal one, a background call
+// four times.
+enum class Priority { background, normal, interactive };
+
 struct CallLimits {
   std::stop_token stop;
   std::optional<SteadyTime> deadline;
+  std::string caller;  // who asks: a session or client; the device is shared fairly between these
+  Priority priority = Priority::normal;
 };
 
 class GPUMCP_RUNTIME_API CallScope {

@@ -148,6 +148,12 @@ Checkpoint Checkpoint::open(const fs::path& folder) {
   return Checkpoint(std::move(state));
 }
 
+Checkpoint Checkpoint::with(std::shared_ptr<WeightSession> session) const {
+  Checkpoint handle = *this;
+  handle.session_ = std::move(session);
+  return handle;
+}
+
 const Checkpoint::Entry* Checkpoint::find(std::string_view name) const {
   const auto found = state_->by_name.find(name);
   return found == state_->by_name.end() ? nullptr : &state_->entries[found->second];

@@ -14,6 +14,7 @@
 
 #include "gpu_runtime/export.h"
 #include "gpu_runtime/safetensors.h"
+#include "gpu_runtime/weight_session.h"
 
 namespace gpumcp::gpu_runtime {
 
@@ -38,6 +39,11 @@ class GPUMCP_RUNTIME_API Checkpoint {
   const std::filesystem::path& folder() const { return state_->folder; }
   std::uint64_t nbytes() const { return state_->nbytes; }
 
+  // A handle on the same files for one load; whoever reads weights through it takes part in the
+  // session. None: read for its own sake.
+  Checkpoint with(std::shared_ptr<WeightSession> session) const;
+  const std::shared_ptr<WeightSession>& session() const { return session_; }
+
  private:
   struct State {
     std::filesystem::path folder;
@@ -49,6 +55,7 @@ class GPUMCP_RUNTIME_API Checkpoint {
   explicit Checkpoint(std::shared_ptr<const State> state) : state_(std::move(state)) {}
 
   std::shared_ptr<const State> state_;
+  std::shared_ptr<WeightSession> session_;
 };
 
 }  // namespace gpumcp::gpu_runtime

@@ -152,6 +152,10 @@ int set_cpu_threads(int requested) {
   return threads;
 }
 
+std::uint64_t free_device_memory(c10::Device device) {
+  return c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first;
+}
+
 void release_cached_memory(c10::Device device) {
   if (device.is_cuda()) {
     c10::getDeviceAllocator(device.type())->emptyCache();

@@ -6,6 +6,7 @@
 // thread-safe; what they find is cached until the process ends.
 #include <c10/core/Device.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -40,6 +41,9 @@ GPUMCP_RUNTIME_API int physical_cores();
 // physical_cores(). Two threads on a busy core are far slower than one, so this is a setting. Each
 // thread that runs a model calls it once.
 GPUMCP_RUNTIME_API int set_cpu_threads(int requested);
+
+// Bytes that the driver says are free on a CUDA device. Wakes it.
+GPUMCP_RUNTIME_API std::uint64_t free_device_memory(c10::Device device);
 
 // Gives memory that torch keeps for reuse back to the device (or, on the CPU, to the system).
 GPUMCP_RUNTIME_API void release_cached_memory(c10::Device device);

@@ -1,10 +1,16 @@
 #include "gpu_runtime/loaded_model.h"
 
+#include <ATen/ATen.h>
+
 #include <algorithm>
+#include <cmath>
 
 #include "gpu_runtime/device.h"
+#include "gpu_runtime/device_mark.h"
 #include "gpu_runtime/error.h"
 #include "gpu_runtime/models/registry.h"
+#include "gpu_runtime/token_limits.h"
+#include "gpu_runtime/weight_reader.h"
 #include "gpu_runtime/weights.h"
 
 namespace gpumcp::gpu_runtime {
@@ -20,17 +26,6 @@ constexpr std::int64_t kDeviceChunkTokens = 65536;
 constexpr std::int64_t kCpuPrefillChunk = 64;
 constexpr std::int64_t kDevicePrefillChunk = 512;
 
-at::ScalarType choose_dtype(const std::string& wanted, const ModelConfig& config,
-                            c10::Device device) {
-  if (wanted.empty() || wanted == "auto")
-    return device.is_cpu() ? at::kFloat : torch_dtype(config.dtype());
-  if (wanted == "float32") return at::kFloat;
-  if (wanted == "float16") return at::kHalf;
-  if (wanted == "bfloat16") return at::kBFloat16;
-  throw Error(ErrorCode::invalid_argument,
-              "dtype \"" + wanted + "\" is none: give auto, float32, float16 or bfloat16");
-}
-
 const ModelConfig& checked(const ModelConfig& config) {
   check_model_type(config);  // before the weights: an unknown architecture is the better message
   return config;
@@ -38,13 +33,19 @@ const ModelConfig& checked(const ModelConfig& config) {
 
 }  // namespace
 
-LoadedModel::LoadedModel(std::filesystem::path folder, c10::Device device, const std::string& dtype)
-    : folder_(std::move(folder)),
-      device_(device),
-      checkpoint_((checked(ModelConfig::from_pretrained(folder_)), Checkpoint::open(folder_))) {
+LoadedModel::LoadedModel(const LoadRequest& request)
+    : folder_(request.folder),
+      device_(request.device),
+      checkpoint_((checked(ModelConfig::from_pretrained(folder_)),
+                   request.checkpoint ? *request.checkpoint : Checkpoint::open(folder_))) {
   const ModelConfig config = ModelConfig::from_pretrained(folder_);
-  dtype_ = choose_dtype(dtype, config, device);
-  transformer_ = load_transformer(config, checkpoint_, dtype_, device);
+  dtype_ = choose_dtype(request.dtype, config, device_, count_parameters(checkpoint_));
+  auto session = checkpoint_.session() ? checkpoint_.session() : std::make_shared<WeightSession>();
+  if (!session->wanted) session->wanted = request.wanted;
+  LoadStream stream(device_);
+  transformer_ = load_transformer(config, checkpoint_.with(session), dtype_, device_);
+  stream.finish();
+  nbytes_ = session->device_bytes;
 }
 
 LoadedModel::~LoadedModel() {
@@ -57,35 +58,11 @@ LoadedModel::~LoadedModel() {
   }
 }
 
-void LoadedModel::check_ids(std::span<const std::int32_t> ids) const {
-  const std::int64_t vocabulary = transformer_->facts().vocab_size;
-  if (ids.empty()) {
-    throw Error(ErrorCode::invalid_argument, "a text without tokens: a model needs at least one");
-  }
-  for (std::int32_t id : ids) {
-    if (id >= 0 && id < vocabulary) continue;
-    throw Error(ErrorCode::invalid_argument, "token id " + std::to_string(id) +
-                                                 " is not in the model's vocabulary of " +
-                                                 std::to_string(vocabulary));
-  }
-}
-
 void LoadedModel::check(const TokenRow& row) const {
   const TransformerFacts& facts = transformer_->facts();
-  auto refuse = [](const std::string& why) { throw Error(ErrorCode::invalid_argument, why); };
-  check_ids(row.ids);
-  if (static_cast<std::int64_t>(row.ids.size()) > facts.max_length) {
-    refuse("a text of " + std::to_string(row.ids.size()) + " tokens: the model takes at most " +
-           std::to_string(facts.max_length) + " (truncate when tokenizing)");
-  }
-  if (!row.type_ids.empty() && row.type_ids.size() != row.ids.size())
-    refuse("token types and ids differ in number");
-  for (std::int32_t type : row.type_ids) {
-    if (facts.type_vocab_size > 0 && (type < 0 || type >= facts.type_vocab_size)) {
-      refuse("token type " + std::to_string(type) + " is beyond the model's " +
-             std::to_string(facts.type_vocab_size));
-    }
-  }
+  check_tokens(row, {.vocab_size = facts.vocab_size,
+                     .max_length = facts.max_length,
+                     .type_vocab_size = facts.type_vocab_size});
 }
 
 const Pooling& LoadedModel::pooling() {
@@ -109,9 +86,9 @@ at::Tensor LoadedModel::logits_of(const at::Tensor& hidden) const {
 }
 
 void LoadedModel::require_finite(const at::Tensor& values) {
-  // A sum is cheap and is NaN or infinite when a term is; the reverse (an overflow of the sum) is
-  // then looked at closely.
-  if (std::isfinite(values.sum().item<float>()) || at::isfinite(values).all().item<bool>()) return;
+  // Their sum was not finite: it is cheap, and NaN or infinite when a term is. It may have
+  // overflowed without.
+  if (at::isfinite(values).all().item<bool>()) return;
   if (auto weight = find_non_finite_weight(checkpoint_)) {
     throw Error(ErrorCode::corrupt_checkpoint, "the model gives no finite numbers: " + *weight +
                                                    " holds NaN or infinity; get the file again");
@@ -134,7 +111,9 @@ DecodeFacts LoadedModel::decode_facts() const {
           .prefill_chunk = device_.is_cpu() ? kCpuPrefillChunk : kDevicePrefillChunk};
 }
 
-void LoadedModel::check_prompt(std::span<const std::int32_t> tokens) const { check_ids(tokens); }
+void LoadedModel::check_prompt(std::span<const std::int32_t> tokens) const {
+  check_ids(tokens, transformer_->facts().vocab_size);
+}
 
 std::unique_ptr<KvCache> LoadedModel::make_cache(std::int64_t tokens) {
   return std::make_unique<KvCache>(transformer_->facts().cache, tokens, dtype_, device_);
@@ -161,23 +140,74 @@ at::Tensor LoadedModel::decode(std::span<const DecodeRow> rows) {
   return scores;
 }
 
-void LoadedModel::run(std::span<const BatchRow> rows) {
+// What goes through the layers together, and what of it is still on its way to the host.
+struct LoadedModel::Chunk {
+  std::vector<const BatchRow*> rows;
+  at::Tensor normal, raw;  // [rows, dims] in host memory, once the device has finished
+  at::Tensor hidden;       // to look at closely when its sum is not finite
+  at::Tensor hidden_sum;   // in host memory; undefined: nothing was asked of it
+};
+
+class LoadedModel::Pending final : public PendingBatch {
+ public:
+  Pending(LoadedModel& model, c10::Device device) : model_(model), began_(device) {}
+  ~Pending() override {
+    try {
+      if (ended_) ended_->wait();
+    } catch (...) {  // the device is in an error state: nothing runs there any more
+    }
+  }
+  bool done() const override { return ended_->passed(); }
+  double finish() override {
+    ended_->wait();
+    for (Chunk& chunk : chunks) model_.settle(chunk);
+    return began_.ms_until(*ended_);
+  }
+  void end(c10::Device device) { ended_.emplace(device); }
+
+  std::vector<Chunk> chunks;
+
+ private:
+  LoadedModel& model_;
+  const DeviceMark began_;
+  std::optional<DeviceMark> ended_;
+};
+
+std::unique_ptr<LoadedModel::Pending> LoadedModel::launch(std::span<const BatchRow> rows,
+                                                          const StillWanted& wanted) {
   std::vector<std::size_t> lengths;
   lengths.reserve(rows.size());
   for (const BatchRow& row : rows) lengths.push_back(row.tokens->ids.size());
+  auto pending = std::make_unique<Pending>(*this, device_);
   for (const auto& chunk :
        plan_chunks(lengths, device_.is_cpu() ? kCpuChunkTokens : kDeviceChunkTokens)) {
     std::vector<const BatchRow*> chosen;
     chosen.reserve(chunk.size());
     for (std::size_t row : chunk) chosen.push_back(&rows[row]);
-    run_chunk(chosen);
+    pending->chunks.push_back(launch_chunk(std::move(chosen), wanted));
   }
+  pending->end(device_);
+  return pending;
 }
 
-void LoadedModel::run_chunk(std::span<const BatchRow* const> rows) {
+void LoadedModel::run(std::span<const BatchRow> rows, const StillWanted& wanted) {
+  launch(rows, wanted)->finish();
+}
+
+std::unique_ptr<PendingBatch> LoadedModel::start(std::span<const BatchRow> rows,
+                                                 const StillWanted& wanted) {
+  auto pending = launch(rows, wanted);
+  if (!device_.is_cpu()) return pending;
+  pending->finish();
+  return nullptr;
+}
+
+LoadedModel::Chunk LoadedModel::launch_chunk(std::vector<const BatchRow*> rows,
+                                             const StillWanted& wanted) {
+  Chunk chunk{.rows = std::move(rows)};
   std::vector<const TokenRow*> tokens;
   Want any;
-  for (const BatchRow* row : rows) {
+  for (const BatchRow* row : chunk.rows) {
     tokens.push_back(row->tokens);
     any.pooled |= row->want->pooled;
     any.raw |= row->want->pooled && row->want->raw;
@@ -185,28 +215,28 @@ void LoadedModel::run_chunk(std::span<const BatchRow* const> rows) {
     any.hidden_states |= row->want->hidden_states;
     any.logits |= row->want->logits;
   }
-  const PackedBatch batch = pack(tokens, device_);
+  PackedBatch batch = pack(tokens, device_);
+  batch.wanted = &wanted;
   const HiddenStates states = transformer_->forward(batch, any.hidden_states);
-  if (any.last_hidden_state || any.hidden_states || any.logits) require_finite(states.last);
-  at::Tensor normal, raw;  // one copy to the host for the whole chunk
-  if (any.pooled) {
-    normal = pooling()(states.last, batch.groups).cpu();
-    require_finite(normal);
-    if (any.raw) raw = pooling()(states.last, batch.groups, true).cpu();
+  if (any.last_hidden_state || any.hidden_states || any.logits) {
+    chunk.hidden = states.last;
+    chunk.hidden_sum = copy_to_host(states.last.sum(at::kFloat));
+  }
+  if (any.pooled) {  // one copy to the host for the whole chunk
+    chunk.normal = copy_to_host(pooling()(states.last, batch.groups));
+    if (any.raw) chunk.raw = copy_to_host(pooling()(states.last, batch.groups, true));
   }
   std::int64_t begin = 0;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const Want& want = *rows[i]->want;
-    RowResult& result = *rows[i]->result;
-    const auto length = static_cast<std::int64_t>(rows[i]->tokens->ids.size());
+  for (const BatchRow* row : chunk.rows) {
+    const Want& want = *row->want;
+    RowResult& result = *row->result;
+    const auto length = static_cast<std::int64_t>(row->tokens->ids.size());
     // Where several share a chunk each gets a copy of its own, so that nobody keeps or changes what
     // is another's.
     auto own = [&](const at::Tensor& all) {
       at::Tensor part = all.narrow(0, begin, length);
-      return rows.size() == 1 ? part : part.clone();
+      return chunk.rows.size() == 1 ? part : part.clone();
     };
-    if (want.pooled)
-      result.pooled = (want.raw ? raw : normal).select(0, static_cast<std::int64_t>(i));
     if (want.logits) result.logits = logits_of(states.last.narrow(0, begin, length));
     if (want.last_hidden_state) result.last_hidden_state = own(states.last);
     if (want.hidden_states) {
@@ -214,6 +244,20 @@ void LoadedModel::run_chunk(std::span<const BatchRow* const> rows) {
       for (const at::Tensor& layer : states.all) result.hidden_states.push_back(own(layer));
     }
     begin += length;
+  }
+  return chunk;
+}
+
+// The device has finished: what came to the host is looked at and handed out.
+void LoadedModel::settle(Chunk& chunk) {
+  if (chunk.hidden_sum.defined() && !std::isfinite(chunk.hidden_sum.item<float>()))
+    require_finite(chunk.hidden);
+  if (chunk.normal.defined() && !std::isfinite(chunk.normal.sum().item<float>()))
+    require_finite(chunk.normal);
+  for (std::size_t i = 0; i < chunk.rows.size(); ++i) {
+    if (!chunk.rows[i]->want->pooled) continue;
+    const at::Tensor& all = chunk.rows[i]->want->raw ? chunk.raw : chunk.normal;
+    chunk.rows[i]->result->pooled = all.select(0, static_cast<std::int64_t>(i));
   }
 }
 

@@ -11,6 +11,7 @@
 #include "gpu_runtime/batch_model.h"
 #include "gpu_runtime/checkpoint.h"
 #include "gpu_runtime/generation/decode_model.h"
+#include "gpu_runtime/model_loader.h"
 #include "gpu_runtime/models/transformer.h"
 #include "gpu_runtime/pooling.h"
 
@@ -18,15 +19,18 @@ namespace gpumcp::gpu_runtime {
 
 class LoadedModel final : public BatchModel, public DecodeModel {
  public:
-  // Throws Error for everything that is wrong with the folder; dtype "auto" is float32 on the CPU,
-  // else config.json's.
-  LoadedModel(std::filesystem::path folder, c10::Device device, const std::string& dtype);
+  // Throws Error for everything that is wrong with the folder.
+  explicit LoadedModel(const LoadRequest& request);
   ~LoadedModel() override;
 
   // Error(invalid_argument): no tokens, too many, an id or type beyond the model's tables.
   void check(const TokenRow& row) const override;
   // Error(corrupt_checkpoint) names the first weight that holds a NaN when results are not finite.
-  void run(std::span<const BatchRow> rows) override;
+  void run(std::span<const BatchRow> rows, const StillWanted& wanted) override;
+  // On a CPU as run(); beside a GPU the kernels are handed over and finish() waits for them.
+  std::unique_ptr<PendingBatch> start(std::span<const BatchRow> rows,
+                                      const StillWanted& wanted) override;
+  std::uint64_t nbytes() const override { return nbytes_; }
 
   // Itself, for an architecture that keeps what went before.
   DecodeModel* decoder() override;
@@ -37,15 +41,20 @@ class LoadedModel final : public BatchModel, public DecodeModel {
   at::Tensor decode(std::span<const DecodeRow> rows) override;
 
  private:
-  void check_ids(std::span<const std::int32_t> ids) const;
-  void run_chunk(std::span<const BatchRow* const> rows);
+  struct Chunk;
+  class Pending;
+  std::unique_ptr<Pending> launch(std::span<const BatchRow> rows, const StillWanted& wanted);
+  Chunk launch_chunk(std::vector<const BatchRow*> rows, const StillWanted& wanted);
+  void settle(Chunk& chunk);
   const Pooling& pooling();  // read at the first use: a model that never pools need not have it
   at::Tensor logits_of(const at::Tensor& hidden) const;
+  // For the error path: `values` are those that came out.
   void require_finite(const at::Tensor& values);
 
   const std::filesystem::path folder_;
   const c10::Device device_;
   const Checkpoint checkpoint_;
+  std::uint64_t nbytes_ = 0;
   at::ScalarType dtype_;
   std::unique_ptr<Transformer> transformer_;
   std::optional<Pooling> pooling_;

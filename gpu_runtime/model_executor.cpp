@@ -4,8 +4,12 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <atomic>
 #include <new>
 #include <optional>
+#include <queue>
+#include <tuple>
+#include <utility>
 
 #include "gpu_runtime/device.h"
 #include "gpu_runtime/error.h"
@@ -21,6 +25,19 @@ double ms_between(Clock::time_point a, Clock::time_point b) {
 
 std::int64_t length_of(const TokenRow& row) { return static_cast<std::int64_t>(row.ids.size()); }
 
+// What a token of such a call costs its caller.
+double cost_factor(Priority priority) {
+  switch (priority) {
+    case Priority::interactive:
+      return 0.25;
+    case Priority::background:
+      return 4;
+    case Priority::normal:
+      break;
+  }
+  return 1;
+}
+
 std::exception_ptr error_of(ErrorCode code, const std::string& message) {
   return std::make_exception_ptr(Error(code, message));
 }
@@ -34,7 +51,14 @@ GenerationQueueOptions generation_options(const ModelExecutorOptions& options) {
 
 }  // namespace
 
+PendingBatch::~PendingBatch() = default;
 BatchModel::~BatchModel() = default;
+
+std::unique_ptr<PendingBatch> BatchModel::start(std::span<const BatchRow> rows,
+                                                const StillWanted& wanted) {
+  run(rows, wanted);
+  return nullptr;
+}
 
 // One run(). The caller waits on `done_cv`; the owner thread fills result.rows of the rows in
 // flight.
@@ -44,11 +68,14 @@ struct ModelExecutor::Call {
   CallLimits limits;
   ModelResult result;
   Clock::time_point submitted;
+  std::atomic<bool> ended = false;  // the caller no longer waits; written under the lock
 
   // Guarded by the executor's mutex_:
-  std::size_t next_row = 0;                           // the first that no batch has taken
-  std::size_t rows_left = 0;                          // not yet run
-  bool started = false, ended = false, done = false;  // ended: the caller no longer waits
+  std::size_t next_row = 0;        // the first that no batch has taken
+  std::size_t rows_left = 0;       // not yet run
+  std::shared_ptr<double> caller;  // what its caller has had, in served_
+  double served = 0;               // of that, what this call has had
+  bool started = false, done = false;
   std::exception_ptr error;
   std::condition_variable done_cv;
 };
@@ -57,6 +84,16 @@ struct ModelExecutor::Call {
 struct ModelExecutor::Slice {
   CallPtr call;
   std::size_t begin = 0, end = 0;
+};
+
+// A batch on its way: `rows` point into the calls, `pending` is what the device still works on.
+struct ModelExecutor::Batch {
+  std::vector<Slice> slices;
+  std::vector<BatchRow> rows;
+  std::unique_ptr<PendingBatch> pending;
+  std::exception_ptr error;
+  Clock::time_point began;
+  double device_ms = 0;
 };
 
 std::exception_ptr current_error(const std::string& doing) {
@@ -78,14 +115,34 @@ std::exception_ptr current_error(const std::string& doing) {
   }
 }
 
+ErrorCode code_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const Error& e) {
+    return e.code();
+  } catch (...) {
+    return ErrorCode::internal;
+  }
+}
+
+std::string message_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& e) {
+    return e.what();
+  } catch (...) {
+    return "an exception of unknown type";
+  }
+}
+
 ModelExecutor::ModelExecutor(MakeModel make_model, ModelExecutorOptions options)
     : options_(std::move(options)),
       make_model_(std::move(make_model)),
-      created_(Clock::now()),
       generations_(generation_options(options_),
                    [this] {
                      {
                        std::scoped_lock lock(mutex_);
+                       ++arrivals_;
                      }  // the owner thread is in wait() or before
                      work_.notify_all();
                    }),
@@ -95,6 +152,7 @@ ModelExecutor::~ModelExecutor() {
   {
     std::scoped_lock lock(mutex_);
     stopping_ = true;
+    ++arrivals_;
   }
   work_.notify_all();
   owner_.join();
@@ -105,6 +163,11 @@ bool ModelExecutor::loaded() const {
   return loaded_;
 }
 
+bool ModelExecutor::loading() const {
+  std::scoped_lock lock(mutex_);
+  return loading_;
+}
+
 bool ModelExecutor::load_failed() const {
   std::scoped_lock lock(mutex_);
   return load_error_ != nullptr;
@@ -112,7 +175,7 @@ bool ModelExecutor::load_failed() const {
 
 double ModelExecutor::load_ms() const {
   std::scoped_lock lock(mutex_);
-  return loaded_ ? ms_between(created_, loaded_at_) : 0;
+  return loaded_ ? ms_between(load_began_, loaded_at_) : 0;
 }
 
 ExecutorStats ModelExecutor::stats() const {
@@ -164,7 +227,9 @@ ModelResult ModelExecutor::run(std::vector<TokenRow> rows, const Want& want,
     ++stats_.refused;
     throw Error(ErrorCode::overloaded, busy_message());
   }
+  start_clock(*call);
   calls_.push_back(call);
+  ++arrivals_;
   stats_.waiting_tokens += tokens;
   work_.notify_one();
   auto over = [&] { return call->done || limits.stop.stop_requested(); };
@@ -186,21 +251,49 @@ ModelResult ModelExecutor::run(std::vector<TokenRow> rows, const Want& want,
 
 void ModelExecutor::owner_loop() {
   c10::InferenceMode inference;  // of this thread: weights and activations carry no autograd state
-  if (load()) {
-    generations_.open(model_->decoder());
-    for (;;) {
-      std::vector<Slice> batch;
-      {
-        std::unique_lock lock(mutex_);
-        work_.wait(lock, [&] { return stopping_ || !calls_.empty() || generations_.has_work(); });
-        if (stopping_) break;
-        drop_ended_calls();
-        batch = take_batch();
-      }
-      if (!batch.empty()) run_batch(batch);
-      generations_.step();
+  while (!model_) {
+    {
+      std::unique_lock lock(mutex_);
+      work_.wait(lock, [&] { return stopping_ || !calls_.empty() || generations_.wanted(); });
+      if (stopping_) break;
+      drop_ended_calls();
+      if (calls_.empty() && !generations_.wanted()) continue;
     }
+    if (!load()) break;
   }
+  if (model_) generations_.open(model_->decoder());
+  std::unique_ptr<Batch> running;  // on the device
+  while (model_) {
+    // A device is waited for as it waits itself, by looking: it may be done in microseconds.
+    if (running) {
+      const std::uint64_t seen = arrivals_;
+      if (nothing_to_do()) {
+        while (!running->pending->done() && arrivals_ == seen) std::this_thread::yield();
+      }
+    }
+    Batch next;
+    {
+      std::unique_lock lock(mutex_);
+      if (!running) {
+        work_.wait(lock, [&] { return stopping_ || !calls_.empty() || generations_.has_work(); });
+      }
+      if (stopping_) break;
+      drop_ended_calls();
+      next = take_batch();
+    }
+    if (!next.slices.empty()) begin(next);
+    if (running) {
+      complete(*running);
+      running.reset();
+    }
+    if (next.pending) {
+      running = std::make_unique<Batch>(std::move(next));
+    } else if (!next.slices.empty()) {
+      complete(next);
+    }
+    if (generations_.has_work()) generations_.step();
+  }
+  if (running) complete(*running);
   std::exception_ptr error;
   {
     std::scoped_lock lock(mutex_);
@@ -213,23 +306,53 @@ void ModelExecutor::owner_loop() {
   model_.reset();
 }
 
+// False: it failed, for good. Without a model and true: nobody wanted it any more.
 bool ModelExecutor::load() {
+  {
+    std::scoped_lock lock(mutex_);
+    loading_ = true;
+    load_began_ = Clock::now();
+  }
   std::exception_ptr error;
+  bool unwanted = false;
   try {
     set_cpu_threads(options_.num_threads);
-    model_ = make_model_();
+    model_ = make_model_([&] {
+      unwanted = !anyone_waits();
+      return !unwanted;
+    });
   } catch (...) {
     error = current_error("loading model " + options_.name);
   }
-  make_model_ = nullptr;
   std::scoped_lock lock(mutex_);
+  loading_ = false;
   loaded_at_ = Clock::now();
+  if (error && unwanted && code_of(error) == ErrorCode::cancelled) return true;
   loaded_ = !error;
   load_error_ = error;
   return !error;
 }
 
-// Called with mutex_ held, as are the next three.
+// Whether somebody waits for the call. Any thread.
+bool ModelExecutor::wanted(const CallPtr& call) const {
+  return !call->ended && !call->limits.stop.stop_requested() &&
+         !(call->limits.deadline && *call->limits.deadline <= Clock::now());
+}
+
+bool ModelExecutor::nothing_to_do() const {
+  std::scoped_lock lock(mutex_);
+  return !stopping_ && calls_.empty() && !generations_.has_work();
+}
+
+bool ModelExecutor::anyone_waits() {
+  std::scoped_lock lock(mutex_);
+  return !stopping_ && (generations_.wanted() ||
+                        std::any_of(calls_.begin(), calls_.end(), [&](const CallPtr& call) {
+                          return !call->done && wanted(call);
+                        }));
+}
+
+// Called with mutex_ held, as are the next two.
 void ModelExecutor::finish(const CallPtr& call, std::exception_ptr error) {
   call->error = std::move(error);
   call->done = true;
@@ -263,85 +386,192 @@ void ModelExecutor::drop_ended_calls() {
   });
 }
 
-std::vector<ModelExecutor::Slice> ModelExecutor::take_batch() {
-  std::vector<Slice> batch;
-  std::int64_t room = options_.token_budget;
-  const auto now = Clock::now();
-  auto take = [&](const CallPtr& call, std::int64_t share) {
-    const std::size_t begin = call->next_row;
-    while (call->next_row < call->rows.size()) {
-      const std::int64_t length = length_of(call->rows[call->next_row]);
-      if (length > std::min(share, room) && !(batch.empty() && call->next_row == begin)) break;
-      share -= length;
-      room -= length;
-      stats_.waiting_tokens -= length;
-      ++call->next_row;
-    }
-    if (call->next_row == begin) return;
-    if (!call->started) {
-      call->started = true;
-      call->result.load_ms = ms_between(call->submitted, loaded_at_);
-      call->result.queue_ms = ms_between(call->submitted, now) - call->result.load_ms;
-    }
-    auto had = std::find_if(batch.begin(), batch.end(),
-                            [&](const Slice& slice) { return slice.call == call; });
-    if (had != batch.end()) {
-      had->end = call->next_row;
-    } else {
-      batch.push_back({call, begin, call->next_row});
+// A newcomer begins where those stand that were last served: it owes nothing and is owed nothing.
+// Called with mutex_ held, as is the next.
+void ModelExecutor::start_clock(Call& call) {
+  auto& caller = served_[call.limits.caller];
+  if (!caller) caller = std::make_shared<double>(clock_);
+  call.caller = caller;
+  bool alone = true;
+  for (const CallPtr& other : calls_) {
+    if (other->caller != caller) continue;
+    call.served = alone ? other->served : std::min(call.served, other->served);
+    alone = false;
+  }
+  if (alone) *caller = std::max(*caller, clock_);
+}
+
+ModelExecutor::Batch ModelExecutor::take_batch() {
+  // Whose turn it is: the caller that has had least, and of its calls the one that has had least.
+  struct Turn {
+    double served;
+    std::size_t order, index;
+    bool operator<(const Turn& other) const {  // the heap's top is the smallest
+      return std::tie(other.served, other.order) < std::tie(served, order);
     }
   };
-  const std::int64_t share = std::max<std::int64_t>(
-      1, room / static_cast<std::int64_t>(std::max<std::size_t>(1, calls_.size())));
-  for (const CallPtr& call : calls_) take(call, share);  // a fair share each,
-  for (const CallPtr& call : calls_) {                   // then what is left, in order of arrival
-    if (room > 0) take(call, room);
+  struct Caller {
+    double* served;
+    std::priority_queue<Turn> calls;
+  };
+  std::vector<Caller> callers;
+  std::unordered_map<double*, std::size_t> known;
+  for (std::size_t i = 0; i < calls_.size(); ++i) {
+    double* key = calls_[i]->caller.get();
+    auto [at, added] = known.emplace(key, callers.size());
+    if (added) callers.push_back({key, {}});
+    callers[at->second].calls.push({calls_[i]->served, i, i});
+  }
+  std::priority_queue<Turn> turns;
+  for (std::size_t i = 0; i < callers.size(); ++i) turns.push({*callers[i].served, i, i});
+
+  Batch batch;
+  std::vector<std::size_t> slice_of(calls_.size(), std::size_t(-1));
+  std::int64_t room = options_.token_budget;
+  const auto now = Clock::now();
+  while (room > 0 && !turns.empty()) {
+    const Turn turn = turns.top();
+    turns.pop();
+    Caller& caller = callers[turn.index];
+    const Turn chosen = caller.calls.top();
+    caller.calls.pop();
+    const CallPtr& call = calls_[chosen.index];
+    const std::int64_t length = length_of(call->rows[call->next_row]);
+    if (length <= room || batch.slices.empty()) {
+      if (!call->started) {
+        call->started = true;
+        call->result.load_ms = ms_between(call->submitted, loaded_at_);
+        call->result.queue_ms = ms_between(call->submitted, now) - call->result.load_ms;
+      }
+      std::size_t& slice = slice_of[chosen.index];
+      if (slice == std::size_t(-1)) {
+        slice = batch.slices.size();
+        batch.slices.push_back({call, call->next_row, call->next_row});
+      }
+      batch.slices[slice].end = ++call->next_row;
+      const double cost = static_cast<double>(std::max<std::int64_t>(1, length)) *
+                          cost_factor(call->limits.priority);
+      clock_ = std::max(clock_, *caller.served);
+      *caller.served += cost;
+      call->served += cost;
+      room -= length;
+      stats_.waiting_tokens -= length;
+      if (call->next_row < call->rows.size())
+        caller.calls.push({call->served, chosen.order, chosen.index});
+    }  // else it has no turn any more in this batch, and the first in the next
+    if (!caller.calls.empty()) turns.push({*caller.served, turn.order, turn.index});
   }
   std::erase_if(calls_, [](const CallPtr& call) { return call->next_row == call->rows.size(); });
+  if (calls_.empty()) {  // nobody is behind anybody
+    served_.clear();
+    clock_ = 0;
+  } else if (served_.size() > 2 * options_.max_waiting_calls) {
+    std::erase_if(served_, [&](const auto& one) { return *one.second <= clock_; });
+  }
   return batch;
 }
 
-std::exception_ptr ModelExecutor::try_run(std::span<const Slice> slices) {
+// Runs the slices and waits for them.
+std::exception_ptr ModelExecutor::run_slices(std::span<const Slice> slices, double* device_ms) {
   try {
     std::vector<BatchRow> rows;
     for (const Slice& slice : slices) {
-      for (std::size_t i = slice.begin; i < slice.end; ++i) {
-        model_->check(slice.call->rows[i]);
+      for (std::size_t i = slice.begin; i < slice.end; ++i)
         rows.push_back({&slice.call->rows[i], &slice.call->want, &slice.call->result.rows[i]});
-      }
     }
-    model_->run(rows);
+    for (const BatchRow& row : rows) model_->check(*row.tokens);
+    auto pending = model_->start(rows, [&] {
+      return std::any_of(slices.begin(), slices.end(),
+                         [&](const Slice& slice) { return wanted(slice.call); });
+    });
+    if (pending) *device_ms += pending->finish();
     return nullptr;
   } catch (...) {
     return current_error("running model " + options_.name);
   }
 }
 
-void ModelExecutor::run_batch(std::vector<Slice>& batch) {
-  const auto began = Clock::now();
-  std::vector<std::exception_ptr> errors(batch.size());
-  if (std::exception_ptr error = try_run(batch)) {
-    // Call by call, so that one bad call fails alone.
-    for (std::size_t i = 0; i < batch.size(); ++i)
-      errors[i] = batch.size() == 1 ? error : try_run({&batch[i], 1});
+void ModelExecutor::begin(Batch& batch) {
+  batch.began = Clock::now();
+  try {
+    for (const Slice& slice : batch.slices) {
+      for (std::size_t i = slice.begin; i < slice.end; ++i) {
+        model_->check(slice.call->rows[i]);
+        batch.rows.push_back(
+            {&slice.call->rows[i], &slice.call->want, &slice.call->result.rows[i]});
+      }
+    }
+    batch.pending = model_->start(batch.rows, [this, slices = std::span(batch.slices)] {
+      return std::any_of(slices.begin(), slices.end(),
+                         [&](const Slice& slice) { return wanted(slice.call); });
+    });
+    if (!batch.pending) batch.device_ms = ms_between(batch.began, Clock::now());
+  } catch (...) {
+    batch.error = current_error("running model " + options_.name);
   }
-  const double took_ms = ms_between(began, Clock::now());
+}
 
+// After memory ran out: once more, when others have given up what they could.
+std::exception_ptr ModelExecutor::run_again(std::span<const Slice> slices,
+                                            std::exception_ptr error) {
+  if (code_of(error) != ErrorCode::out_of_memory || !options_.free_memory) return error;
+  options_.free_memory();
+  double ignored = 0;
+  error = run_slices(slices, &ignored);
+  if (!error || code_of(error) != ErrorCode::out_of_memory || !options_.explain_memory)
+    return error;
+  return error_of(ErrorCode::out_of_memory, message_of(error) + ". " + options_.explain_memory());
+}
+
+void ModelExecutor::complete(Batch& batch) {
+  if (batch.pending) {
+    try {
+      batch.device_ms = batch.pending->finish();
+    } catch (...) {
+      batch.error = current_error("running model " + options_.name);
+    }
+    batch.pending.reset();
+  }
+  std::vector<std::exception_ptr> errors(batch.slices.size());
+  if (batch.error) {
+    std::exception_ptr error = batch.error;
+    const bool left = std::none_of(batch.slices.begin(), batch.slices.end(),
+                                   [&](const Slice& slice) { return wanted(slice.call); });
+    if (left) {
+      errors.assign(errors.size(), error);
+    } else if (batch.slices.size() == 1) {
+      errors[0] = run_again(batch.slices, error);
+    } else {
+      // Call by call, so that one bad call fails alone.
+      for (std::size_t i = 0; i < batch.slices.size(); ++i) {
+        const std::span<const Slice> one(&batch.slices[i], 1);
+        double device_ms = 0;
+        errors[i] = run_slices(one, &device_ms);
+        if (errors[i]) errors[i] = run_again(one, errors[i]);
+      }
+    }
+    batch.device_ms = ms_between(batch.began, Clock::now());
+  }
+  report(batch, errors);
+}
+
+void ModelExecutor::report(const Batch& batch, const std::vector<std::exception_ptr>& errors) {
   std::scoped_lock lock(mutex_);
   std::int64_t rows = 0;
-  for (const Slice& slice : batch) rows += static_cast<std::int64_t>(slice.end - slice.begin);
+  for (const Slice& slice : batch.slices)
+    rows += static_cast<std::int64_t>(slice.end - slice.begin);
   ++stats_.batches;
   stats_.rows += static_cast<std::uint64_t>(rows);
-  stats_.busy_ms += took_ms;
-  for (std::size_t i = 0; i < batch.size(); ++i) {
-    const Slice& slice = batch[i];
+  stats_.busy_ms += batch.device_ms;
+  for (std::size_t i = 0; i < batch.slices.size(); ++i) {
+    const Slice& slice = batch.slices[i];
     Call& call = *slice.call;
     for (std::size_t row = slice.begin; row < slice.end; ++row) {
       stats_.tokens += static_cast<std::uint64_t>(length_of(call.rows[row]));
     }
     call.rows_left -= slice.end - slice.begin;
     call.result.batch_size = std::max(call.result.batch_size, rows);
-    call.result.gpu_ms += took_ms;
+    call.result.gpu_ms += batch.device_ms;
     if (call.done) continue;
     if (errors[i]) {
       finish(slice.call, errors[i]);  // its other rows are dropped before the next batch

@@ -23,6 +23,14 @@ bool is_folder(const fs::path& path) {
   return !path.empty() && fs::is_directory(path, ignored);
 }
 
+// A module that was saved or compiled into one file (model_loader.h).
+bool is_module_file(const fs::path& path) {
+  std::error_code ignored;
+  const std::string extension = path.extension().string();
+  return (extension == ".pt2" || extension == ".pt" || extension == ".pth" || extension == ".ts") &&
+         fs::is_regular_file(path, ignored);
+}
+
 bool has_config(const fs::path& folder) {
   std::error_code ignored;
   return fs::exists(folder / "config.json", ignored);
@@ -132,11 +140,11 @@ ModelPath::ModelPath(const char* folder_or_name)
     : ModelPath(std::string(folder_or_name == nullptr ? "" : folder_or_name)) {}
 
 ModelPath::ModelPath(const std::string& folder_or_name) {
-  if (is_written_as_path(folder_or_name) ||
+  if (is_written_as_path(folder_or_name) || is_module_file(folder_or_name) ||
       (is_folder(folder_or_name) && has_config(folder_or_name))) {
     name = folder_or_name;
     searched = {folder_or_name};
-    if (is_folder(folder_or_name)) folder = folder_or_name;
+    if (is_folder(folder_or_name) || is_module_file(folder_or_name)) folder = folder_or_name;
     return;
   }
   *this = ModelStore().find(folder_or_name);
@@ -154,7 +162,7 @@ const fs::path& ModelPath::require() const {
                 fmt::format("the model {} is not on this machine. Looked at: {}. {}", name,
                             fmt::join(searched, ", "), remedy));
   }
-  if (!has_config(folder)) {
+  if (!is_module_file(folder) && !has_config(folder)) {
     throw Error(ErrorCode::not_found,
                 fmt::format("the model {} is half downloaded: config.json is missing in {}. {}",
                             name, folder.string(),

@@ -22,9 +22,9 @@ namespace gpumcp::gpu_runtime {
 // not there is no error until require(): a tool list can name models that are still to be pulled.
 struct GPUMCP_RUNTIME_API ModelPath {
   ModelPath() = default;
-  // A folder's path ("./model", "/data/model", any existing folder with a config.json), or else a
-  // name for the default store. Implicit, so that AutoModel::from_pretrained("org/name") reads as
-  // in Python.
+  // A folder's path ("./model", "/data/model", any existing folder with a config.json), a module's
+  // file ("./model.pt2"), or else a name for the default store. Implicit, so that
+  // AutoModel::from_pretrained("org/name") reads as in Python.
   ModelPath(const std::string& folder_or_name);            // NOLINT(google-explicit-constructor)
   ModelPath(const char* folder_or_name);                   // NOLINT(google-explicit-constructor)
   ModelPath(const std::filesystem::path& folder_or_name);  // NOLINT(google-explicit-constructor)
@@ -35,8 +35,8 @@ struct GPUMCP_RUNTIME_API ModelPath {
 
   bool found() const { return !folder.empty(); }
 
-  // The folder, with a config.json in it. Error(not_found) names every place and `gpumcp pull
-  // NAME`; a folder without config.json is told apart ("half downloaded").
+  // The folder, with a config.json in it, or the file. Error(not_found) names every place and
+  // `gpumcp pull NAME`; a folder without config.json is told apart ("half downloaded").
   const std::filesystem::path& require() const;
 };
 

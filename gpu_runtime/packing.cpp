@@ -3,16 +3,23 @@
 #include <algorithm>
 #include <numeric>
 
+#include "gpu_runtime/error.h"
 #include "gpu_runtime/kv_cache.h"
 
 namespace gpumcp::gpu_runtime {
 namespace {
 
 at::Tensor to_device(const at::Tensor& host, c10::Device device) {
-  return device.is_cpu() ? host : host.to(device);
+  // Pinned, so that the copy runs beside the CPU; torch keeps the buffer until the copy is done.
+  return device.is_cpu() ? host : host.pin_memory().to(device, /*non_blocking=*/true);
 }
 
 }  // namespace
+
+void PackedBatch::between_layers() const {
+  if (wanted != nullptr && *wanted && !(*wanted)())
+    throw Error(ErrorCode::cancelled, "the call was cancelled");
+}
 
 std::vector<std::vector<std::size_t>> plan_chunks(std::span<const std::size_t> lengths,
                                                   std::int64_t max_tokens) {

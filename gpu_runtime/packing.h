@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -15,6 +16,10 @@
 namespace gpumcp::gpu_runtime {
 
 class KvCache;
+
+// Whether what is being done is still wanted: false once every caller left. Asked between the
+// layers of a batch and between the tensors of a load, by the thread that works.
+using StillWanted = std::function<bool()>;
 
 // One text as a model sees it. type_ids is empty (all 0) or as long as ids.
 struct TokenRow {
@@ -32,6 +37,10 @@ struct PackedBatch {
   std::vector<LengthGroup> groups;
   std::vector<KvCache*> caches;  // empty, or one a group; each group is one text then
   std::int64_t tokens = 0, rows = 0;
+  const StillWanted* wanted = nullptr;  // null: always
+
+  // What a model calls before each layer: Error(cancelled) when nobody waits for the batch.
+  GPUMCP_RUNTIME_API void between_layers() const;
 };
 
 // Which rows go together: indices into the rows, longest last, in chunks of at most max_tokens
@@ -49,7 +58,8 @@ struct SequenceInput {
 // The rows in their order, each at the positions behind what its cache holds.
 GPUMCP_RUNTIME_API PackedBatch pack(std::span<const SequenceInput> rows, c10::Device device);
 
-// The rows must be sorted by length.
+// The rows must be sorted by length. On a device beside the CPU what is packed lies in pinned
+// memory and its copy is only begun: the kernels that follow on the stream find it done.
 GPUMCP_RUNTIME_API PackedBatch pack(std::span<const TokenRow* const> rows, c10::Device device);
 
 }  // namespace gpumcp::gpu_runtime

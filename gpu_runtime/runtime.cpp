@@ -2,7 +2,6 @@
 
 #include "gpu_runtime/device.h"
 #include "gpu_runtime/error.h"
-#include "gpu_runtime/loaded_model.h"
 
 namespace gpumcp::gpu_runtime {
 namespace {
@@ -12,12 +11,15 @@ std::shared_ptr<ArtifactStore> store_of(const RuntimeOptions& options) {
                                 : std::make_shared<ArtifactStore>(options.artifacts);
 }
 
-}  // namespace
-
-std::unique_ptr<BatchModel> load_model(const std::filesystem::path& folder, c10::Device device,
-                                       const std::string& dtype) {
-  return std::make_unique<LoadedModel>(folder, device, dtype);
+std::unique_ptr<Residency> make_residency(const RuntimeOptions& options) {
+  return std::make_unique<Residency>(
+      [host = options.host_memory, device = options.device_memory](c10::Device place) {
+        if (place.is_cpu()) return host.value_or(physical_memory() / 4 * 3);
+        return device.value_or(free_device_memory(place) / 10 * 9);
+      });
 }
+
+}  // namespace
 
 Runtime& Runtime::current() {
   static Runtime runtime;
@@ -27,6 +29,7 @@ Runtime& Runtime::current() {
 Runtime::Runtime(RuntimeOptions options)
     : options_(std::move(options)),
       held_(std::make_unique<HeldTime>(options_.clock)),
+      residency_(make_residency(options_)),
       artifacts_(store_of(options_)) {
   check_device_spelling(options_.device);
 }
@@ -46,16 +49,21 @@ void Runtime::configure(RuntimeOptions options) {
   }
   options_ = std::move(options);
   held_ = std::make_unique<HeldTime>(options_.clock);
+  residency_ = make_residency(options_);
   artifacts_ = std::move(artifacts);
 }
 
 std::shared_ptr<ResidentModel> Runtime::model(const ModelPath& path, const ModelOptions& options) {
   if (!options.device.empty()) check_device_spelling(options.device);
   Key key{path.found() ? path.folder.lexically_normal().string() : path.name, options.dtype,
-          options.device};
+          options.device, options.load_as};
   std::scoped_lock lock(mutex_);
   auto& model = models_[key];
-  if (!model) model = std::make_shared<ResidentModel>(*this, path, options);
+  if (!model) {
+    model = std::make_shared<ResidentModel>(*this, path, options);
+  } else {
+    model->also(options);
+  }
   return model;
 }
 
@@ -79,61 +87,62 @@ Json Runtime::status() {
   return {{"device", options_.device},
           {"held_s", held_s()},
           {"models", std::move(list)},
+          {"memory", residency_->status()},
+          {"process", {{"resident_bytes", resident_memory()}}},
           {"artifacts",
            {{"count", stats.count}, {"bytes", stats.nbytes}, {"max_bytes", stats.max_bytes}}}};
 }
 
-std::size_t Runtime::unload_idle_since(SteadyTime before) {
+std::size_t Runtime::sweep() {
   std::size_t count = 0;
-  for (const auto& model : models()) count += model->unload_if_idle(before) ? 1 : 0;
+  for (const auto& model : models()) count += model->step(now()) ? 1 : 0;
   return count;
 }
 
-std::size_t Runtime::sweep() {
-  return options_.model_idle ? unload_idle_since(now() - *options_.model_idle) : 0;
+std::size_t Runtime::unload_all() {
+  std::size_t count = 0;
+  for (const auto& model : models()) {
+    count += model->unload_if_idle(SteadyTime::max()) ? 1 : 0;
+    model->forget_if_idle(SteadyTime::max());
+  }
+  return count;
 }
 
-std::size_t Runtime::unload_all() { return unload_idle_since(SteadyTime::max()); }
-
-// After each call: the reaper starts with the first, and is woken only when it may have to act at
-// once.
-void Runtime::model_used() {
+// After each call, with the time of the model's next step: the reaper starts with the first, and is
+// woken only when it would come too late.
+void Runtime::model_used(std::optional<SteadyTime> due) {
   {
     std::scoped_lock lock(mutex_);
     in_use_ = true;
-    if (!options_.model_idle || !options_.reaper) return;
-    ++uses_;
+    if (!options_.reaper || !due) return;
     if (!reaper_.joinable()) {
       reaper_ = std::jthread([this](std::stop_token stop) { reaper_loop(stop); });
       return;
     }
+    if (*due >= wake_at_) return;
+    wake_at_ = *due;
   }
   used_.notify_one();
 }
 
 void Runtime::reaper_loop(std::stop_token stop) {
-  std::uint64_t seen = 0;
   while (!stop.stop_requested()) {
     {
       std::scoped_lock lock(mutex_);
-      seen = uses_;
+      wake_at_ = SteadyTime::max();
     }
     sweep();
-    std::optional<SteadyTime> next;  // the first that may have to go
+    SteadyTime next = SteadyTime::max();
     for (const auto& model : models()) {
-      if (auto since = model->idle_since()) {
-        const SteadyTime due = *since + *options_.model_idle;
-        next = next ? std::min(*next, due) : due;
-      }
+      if (const auto due = model->next_step()) next = std::min(next, *due);
     }
     std::unique_lock lock(mutex_);
-    auto changed = [&] { return uses_ != seen; };
-    if (next) {
-      // A later use only moves the time on, so it need not wake this thread.
-      used_.wait_until(lock, stop, *next,
-                       [&] { return changed() && options_.model_idle->count() == 0; });
+    const SteadyTime planned = wake_at_ = std::min(wake_at_, next);
+    auto sooner = [&] { return wake_at_ < planned; };
+    if (planned == SteadyTime::max()) {
+      used_.wait(lock, stop, sooner);
     } else {
-      used_.wait(lock, stop, changed);
+      used_.wait_until(lock, stop, planned, sooner);
     }
   }
 }

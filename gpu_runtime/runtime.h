@@ -1,7 +1,7 @@
 #pragma once
 
-// All models of this process, and what they share: the device, the artifacts, the time they held
-// it.
+// All models of this process, and what they share: the device and its memory, the artifacts, the
+// time they held it.
 //
 // Runtime::current() is the one that handles use when none is named:
 // `AutoModel::from_pretrained(path)` in an author's file has no runtime parameter, and a worker has
@@ -15,6 +15,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -24,26 +25,28 @@
 #include "gpu_runtime/held_time.h"
 #include "gpu_runtime/json.h"
 #include "gpu_runtime/model_executor.h"
+#include "gpu_runtime/model_loader.h"
 #include "gpu_runtime/model_store.h"
+#include "gpu_runtime/residency.h"
 #include "gpu_runtime/resident_model.h"
 
 namespace gpumcp::gpu_runtime {
-
-using ModelLoader = std::function<std::unique_ptr<BatchModel>(
-    const std::filesystem::path& folder, c10::Device device, const std::string& dtype)>;
-
-// Reads a folder with libtorch (LoadedModel).
-GPUMCP_RUNTIME_API std::unique_ptr<BatchModel> load_model(const std::filesystem::path& folder,
-                                                          c10::Device device,
-                                                          const std::string& dtype);
 
 struct RuntimeOptions {
   std::string device = "auto";                                   // auto, cpu, cuda, cuda:N
   std::map<std::string, std::filesystem::path> model_overrides;  // --model NAME=FOLDER
   std::string default_model;
   int num_threads = 0;  // CPU threads of a kernel; 0: GPUMCP_THREADS, else the physical cores
-  std::optional<std::chrono::milliseconds> model_idle =
-      std::chrono::seconds(60);  // nothing: never; 0: after each call
+  // Of a model's weights on the device; nothing: never; 0: after each call.
+  std::optional<std::chrono::milliseconds> model_idle = std::chrono::seconds(60);
+  std::map<std::string, std::optional<std::chrono::milliseconds>> model_idle_of;  // by name
+  std::set<std::string> pinned_models;  // by name: once loaded they stay
+  // How long an unloaded model stays warm.
+  std::optional<std::chrono::milliseconds> warm_idle = std::chrono::minutes(10);
+  // Bytes that weights may take on each GPU, and in host memory (all of them on a CPU). Nothing:
+  // nine tenths of what is free when the first model comes; three quarters of the machine's, or of
+  // the cgroup's.
+  std::optional<std::uint64_t> device_memory, host_memory;
   ArtifactStoreOptions artifacts;
   // A store that others put into as well; empty: one of the runtime's own, made from `artifacts`.
   std::shared_ptr<ArtifactStore> artifact_store;
@@ -51,6 +54,9 @@ struct RuntimeOptions {
 
   // For tests.
   ModelLoader loader = load_model;
+  std::function<std::uint64_t(const LoadRequest&)> measure = measure_model;
+  bool reads_files = true;   // false: the loader is a fake that has none
+  bool host_copies = false;  // warm copies in memory on a CPU too
   SteadyClock clock = [] { return std::chrono::steady_clock::now(); };
   bool reaper = true;  // a thread that calls sweep() in time
 };
@@ -81,28 +87,32 @@ class GPUMCP_RUNTIME_API Runtime {
   // Since the process began: the time in which any model's weights were held.
   double held_s() const;
 
-  // {"device", "held_s", "models": [ResidentModel::status()…], "artifacts": {…}}. Wakes nothing and
-  // waits for no batch.
+  // {"device", "held_s", "models": [ResidentModel::status()…], "memory": Residency::status(),
+  // "process": {"resident_bytes"}, "artifacts": {…}}. Wakes nothing and waits for no batch.
   Json status();
 
-  // Unloads models that idled for model_idle; returns how many. The reaper's work, and a test's.
+  // Takes the steps down, hot to warm to cold, that are due; returns how many models left the
+  // device. The reaper's work, and a test's.
   std::size_t sweep();
-  // Unloads every model that no call uses, whatever its age.
+  // Makes every model cold that no call uses, whatever its age.
   std::size_t unload_all();
+  // Who holds what; what else needs memory of a device (caches of keys and values) asks here too.
+  Residency& residency() { return *residency_; }
 
   // For ResidentModel.
   SteadyTime now() const { return options_.clock(); }
   HeldTime& held() { return *held_; }
-  void model_used();
+  void model_used(std::optional<SteadyTime> next_step);
 
  private:
-  using Key = std::tuple<std::string, std::string, std::string>;  // folder or name, dtype, device
+  // Folder or name, dtype, device, load_as.
+  using Key = std::tuple<std::string, std::string, std::string, std::string>;
   std::vector<std::shared_ptr<ResidentModel>> models();
-  std::size_t unload_idle_since(SteadyTime before);
   void reaper_loop(std::stop_token stop);
 
   RuntimeOptions options_;  // fixed from the first use on
   std::unique_ptr<HeldTime> held_;
+  std::unique_ptr<Residency> residency_;
   std::shared_ptr<ArtifactStore> artifacts_;
 
   std::mutex mutex_;
@@ -110,7 +120,7 @@ class GPUMCP_RUNTIME_API Runtime {
   // Guarded by mutex_:
   std::map<Key, std::shared_ptr<ResidentModel>> models_;
   bool in_use_ = false;
-  std::uint64_t uses_ = 0;  // for the reaper
+  SteadyTime wake_at_ = SteadyTime::max();  // when the reaper looks next
   std::jthread reaper_;
 };
 

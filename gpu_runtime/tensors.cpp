@@ -2,9 +2,12 @@
 
 #include <cstring>
 
+#include "gpu_runtime/artifact_view.h"
+#include "gpu_runtime/call_scope.h"
 #include "gpu_runtime/error.h"
 #include "gpu_runtime/npy.h"
 #include "gpu_runtime/runtime.h"
+#include "gpu_runtime/safetensors.h"
 #include "gpu_runtime/weights.h"
 
 namespace gpumcp::gpu_runtime {
@@ -41,12 +44,34 @@ ArtifactInfo put_tensor(const at::Tensor& tensor, const std::string& name,
   return put_tensor(Runtime::current().artifacts(), tensor, name, description, owner);
 }
 
+ArtifactInfo put_tensors(ArtifactStore& store, const std::map<std::string, at::Tensor>& tensors,
+                         const std::string& name, const std::string& description,
+                         const std::string& owner) {
+  std::vector<at::Tensor> hosts;  // keep what the arrays point into
+  std::vector<NamedArray> arrays;
+  for (const auto& [key, tensor] : tensors) {
+    if (!tensor.defined())
+      throw Error(ErrorCode::invalid_argument, "put_tensors: " + key + " was never set");
+    const at::Tensor& host = hosts.emplace_back(tensor.detach().to(at::kCPU).contiguous());
+    arrays.push_back({key,
+                      checkpoint_dtype(host.scalar_type()),
+                      host.sizes().vec(),
+                      {static_cast<const std::byte*>(host.const_data_ptr()), host.nbytes()}});
+  }
+  Artifact artifact;
+  artifact.name = name;
+  artifact.description = description;
+  artifact.owner = owner;
+  artifact.mime_type = kSafetensorsMime;
+  artifact.bytes = write_safetensors(arrays, {{"name", name}});
+  return store.put(std::move(artifact));
+}
+
 at::Tensor get_tensor(ArtifactStore& store, std::string_view id_or_uri) {
-  const auto artifact = store.get(id_or_uri);
-  const NpyView view = read_npy(artifact->bytes, artifact->uri);
-  at::Tensor tensor = at::empty(view.shape, at::TensorOptions(torch_dtype(view.dtype)));
-  if (!view.data.empty())
-    std::memcpy(tensor.mutable_data_ptr(), view.data.data(), view.data.size());
+  const Array array = read_array(store, id_or_uri, CallScope::current_limits().caller);
+  at::Tensor tensor = at::empty(array.shape, at::TensorOptions(torch_dtype(array.dtype)));
+  if (!array.data.empty())
+    std::memcpy(tensor.mutable_data_ptr(), array.data.data(), array.data.size());
   return tensor;
 }
 

@@ -4,6 +4,7 @@
 // from any thread.
 #include <ATen/core/Tensor.h>
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -25,8 +26,15 @@ GPUMCP_RUNTIME_API ArtifactInfo put_tensor(const at::Tensor& tensor, const std::
                                            const std::string& description = "",
                                            const std::string& owner = "");
 
-// An artifact's numbers as a tensor of its own shape, in host memory. Error(not_found) when it is
-// gone.
+// Keeps several, by name, as one artifact in safetensors, each in its own type.
+GPUMCP_RUNTIME_API ArtifactInfo put_tensors(ArtifactStore& store,
+                                            const std::map<std::string, at::Tensor>& tensors,
+                                            const std::string& name,
+                                            const std::string& description = "",
+                                            const std::string& owner = "");
+
+// The numbers that a URI names (artifact_view.h: all of an artifact, or a part), in host memory,
+// for the caller of the thread's CallScope. Error(not_found) when it is gone.
 GPUMCP_RUNTIME_API at::Tensor get_tensor(ArtifactStore& store, std::string_view id_or_uri);
 
 }  // namespace gpumcp::gpu_runtime

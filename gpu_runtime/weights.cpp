@@ -14,8 +14,7 @@ std::string spelled(at::IntArrayRef shape) {
   return text + "]";
 }
 
-// An owned copy: the mapping is not aligned to elements, and the file may be replaced while the
-// model lives.
+// An owned copy: the mapping is not aligned to elements.
 at::Tensor copy_of(const Checkpoint::Entry& entry) {
   at::Tensor tensor =
       at::empty(entry.info->shape, at::TensorOptions(torch_dtype(entry.info->dtype)));
@@ -73,7 +72,11 @@ Dtype checkpoint_dtype(at::ScalarType type) {
 
 Weights::Weights(Checkpoint checkpoint, std::initializer_list<std::string_view> prefixes,
                  std::string_view probe, at::ScalarType dtype, c10::Device device)
-    : checkpoint_(std::move(checkpoint)), dtype_(dtype), device_(device) {
+    : checkpoint_(std::move(checkpoint)),
+      dtype_(dtype),
+      device_(device),
+      session_(checkpoint_.session() ? checkpoint_.session() : std::make_shared<WeightSession>()),
+      reader_(std::make_unique<WeightReader>(device, *session_)) {
   for (std::string_view prefix : prefixes) {
     if (checkpoint_.find(std::string(prefix) + std::string(probe)) != nullptr) {
       prefix_ = prefix;
@@ -100,7 +103,14 @@ at::Tensor Weights::get(const std::string& name, std::initializer_list<std::int6
                                                    std::string(to_string(entry.info->dtype)) +
                                                    ", but weights are floating point");
   }
-  return copy_of(entry).to(at::TensorOptions(device_).dtype(dtype_));
+  return reader_->read(entry, dtype_);
+}
+
+std::uint64_t count_parameters(const Checkpoint& checkpoint) {
+  std::uint64_t count = 0;
+  for (const Checkpoint::Entry& entry : checkpoint.tensors())
+    count += entry.info->nbytes / item_size(entry.info->dtype);
+  return count;
 }
 
 std::optional<std::string> find_non_finite_weight(const Checkpoint& checkpoint) {

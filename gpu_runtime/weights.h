@@ -1,16 +1,18 @@
 #pragma once
 
 // Tensors of a checkpoint as torch tensors on a device, each checked against the shape that the
-// architecture wants. Used by a model's constructor on the thread that loads; reads the mapping
-// once and keeps nothing of it.
+// architecture wants, and read by weight_reader.h as the checkpoint's session says. Used by a
+// model's constructor on the thread that loads.
 #include <ATen/core/Tensor.h>
 
 #include <initializer_list>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "gpu_runtime/checkpoint.h"
+#include "gpu_runtime/weight_reader.h"
 
 namespace gpumcp::gpu_runtime {
 
@@ -39,7 +41,12 @@ class Weights {
   std::string prefix_;
   at::ScalarType dtype_;
   c10::Device device_;
+  std::shared_ptr<WeightSession> session_;
+  std::unique_ptr<WeightReader> reader_;
 };
+
+// Numbers in all tensors together.
+std::uint64_t count_parameters(const Checkpoint& checkpoint);
 
 // "embeddings.LayerNorm.weight in /…/model.safetensors" for the first tensor that holds a NaN or an
 // infinity; nothing when all are finite. Reads all weights: for the error path.

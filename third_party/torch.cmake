@@ -87,6 +87,8 @@ endforeach()
 # loader. no-as-needed: kernels and operators register themselves, so the library must stay though few symbols are named.
 add_library(gpumcp_torch INTERFACE)
 target_include_directories(gpumcp_torch SYSTEM INTERFACE "${gpumcp_torch}/include")
+# For the few files that need torch's module API as well.
+set(GPUMCP_TORCH_API_INCLUDE "${gpumcp_torch}/include/torch/csrc/api/include" CACHE INTERNAL "")
 target_link_options(gpumcp_torch INTERFACE -Wl,--no-as-needed -Wl,--allow-shlib-undefined)
 target_link_libraries(gpumcp_torch INTERFACE gpumcp_torch_cpu gpumcp_c10)
 add_library(gpumcp::torch ALIAS gpumcp_torch)

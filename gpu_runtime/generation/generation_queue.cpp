@@ -97,6 +97,15 @@ bool GenerationQueue::has_work() const {
   return !waiting_.empty() || stats_.running > 0;
 }
 
+bool GenerationQueue::wanted() const {
+  const auto now = Clock::now();
+  std::scoped_lock lock(mutex_);
+  return std::any_of(waiting_.begin(), waiting_.end(), [&](const CallPtr& call) {
+    const bool late = call->limits.deadline && *call->limits.deadline <= now;
+    return !late && !call->ended && !call->limits.stop.stop_requested();
+  });
+}
+
 // Called with mutex_ held.
 std::string GenerationQueue::busy_message() const {
   const double seconds = stats_.new_tokens > 0

@@ -106,7 +106,8 @@ class GPUMCP_RUNTIME_API GenerationQueue {
 
   // The owner thread's. open() once the model is there; null: it cannot continue a text.
   void open(DecodeModel* model);
-  bool has_work() const;  // from any thread
+  bool has_work() const;  // from any thread, as the next
+  bool wanted() const;    // somebody still waits for what has not joined
   void step();
   void close(std::exception_ptr error);  // ends all, and whoever comes later
 

@@ -107,6 +107,7 @@ class Decoder final : public Transformer {
     at::Tensor x = embeddings_(batch.ids);
     if (scale_.defined()) x = x * scale_;
     for (std::size_t i = 0; i < layers_.size(); ++i) {
+      batch.between_layers();
       if (all_hidden_states) states.all.push_back(x);
       const DecoderLayer& layer = layers_[i];
       at::Tensor mixed = attend(layer, layer.attention_norm(x), batch, i, angles[layer.rope]);

@@ -96,6 +96,7 @@ class Encoder final : public Transformer {
         config_.first_position > 0 ? batch.positions + config_.first_position : batch.positions)));
     const AttentionBias bias = relative_bias(x.device());
     for (const EncoderLayer& layer : layers_) {
+      batch.between_layers();
       if (all_hidden_states) states.all.push_back(x);
       at::Tensor mixed =
           self_attention(layer.query_key_value(x), batch.groups, config_.heads, bias);

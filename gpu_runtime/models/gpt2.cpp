@@ -103,6 +103,7 @@ class Gpt2 final : public Transformer {
     at::Tensor x = words_(batch.ids).add_(positions_(batch.positions));
     const std::int64_t heads = config_.attention.heads;
     for (std::size_t i = 0; i < layers_.size(); ++i) {
+      batch.between_layers();
       if (all_hidden_states) states.all.push_back(x);
       const Gpt2Layer& layer = layers_[i];
       const at::Tensor all = layer.query_key_value(layer.attention_norm(x))

@@ -53,7 +53,7 @@ class FakeDecoder final : public BatchModel, public DecodeModel {
       : steps_(std::move(steps)), facts_(facts) {}
 
   void check(const TokenRow&) const override {}
-  void run(std::span<const BatchRow>) override {}
+  void run(std::span<const BatchRow>, const StillWanted&) override {}
   DecodeModel* decoder() override { return this; }
   DecodeFacts decode_facts() const override { return facts_; }
   void check_prompt(std::span<const std::int32_t> tokens) const override {

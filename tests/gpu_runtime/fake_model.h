@@ -2,7 +2,8 @@
 
 // A BatchModel that records its batches and can be held: the owner thread waits in run() until the
 // test lets it go on, so that a test knows what has gathered. A row's ids tell the fake what to do:
-// the first id kBad throws.
+// the first id kBad throws. While it is held it asks, as between layers, whether it is still
+// wanted. FakeDeviceModel is one whose device works beside the CPU.
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -28,7 +29,9 @@ struct Recorder {
   std::condition_variable changed;
   std::vector<std::vector<std::int32_t>> batches;  // the first id of each row
   bool held = false;
-  int entered = 0;
+  int entered = 0, begun = 0;  // batches that run() has seen; that start() has seen
+  int unwanted = 0;            // batches that were given up
+  int memory_failures = 0;     // this many batches still run out of memory
   bool destroyed = false;
 
   void hold() { set_held(true); }
@@ -41,6 +44,10 @@ struct Recorder {
   void wait_for_entered(int count) {
     std::unique_lock lock(mutex);
     changed.wait(lock, [&] { return entered >= count; });
+  }
+  void wait_for_begun(int count) {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return begun >= count; });
   }
   std::vector<std::vector<std::int32_t>> seen() {
     std::scoped_lock lock(mutex);
@@ -60,11 +67,24 @@ class FakeModel final : public BatchModel {
     if (row.ids.empty() || row.ids[0] == kRefused)
       throw Error(ErrorCode::invalid_argument, "refused");
   }
-  void run(std::span<const BatchRow> rows) override {
+  void run(std::span<const BatchRow> rows, const StillWanted& wanted) override {
     std::unique_lock lock(recorder_->mutex);
     ++recorder_->entered;
     recorder_->changed.notify_all();
-    recorder_->changed.wait(lock, [&] { return !recorder_->held; });
+    while (recorder_->held) {
+      recorder_->changed.wait_for(lock, std::chrono::milliseconds(1));
+      lock.unlock();
+      const bool go_on = wanted();
+      lock.lock();
+      if (!go_on) {
+        ++recorder_->unwanted;
+        throw Error(ErrorCode::cancelled, "the call was cancelled");
+      }
+    }
+    if (recorder_->memory_failures > 0) {
+      --recorder_->memory_failures;
+      throw std::bad_alloc();
+    }
     recorder_->batches.emplace_back();
     for (const BatchRow& row : rows) recorder_->batches.back().push_back(row.tokens->ids[0]);
     for (const BatchRow& row : rows) {
@@ -75,6 +95,49 @@ class FakeModel final : public BatchModel {
 
  private:
   std::shared_ptr<Recorder> recorder_;
+};
+
+// start() returns at once; the batch is run when it is waited for.
+class FakeDeviceModel final : public BatchModel {
+ public:
+  explicit FakeDeviceModel(std::shared_ptr<Recorder> recorder)
+      : recorder_(recorder), model_(std::move(recorder)) {}
+  void check(const TokenRow& row) const override { model_.check(row); }
+  void run(std::span<const BatchRow> rows, const StillWanted& wanted) override {
+    model_.run(rows, wanted);
+  }
+  std::unique_ptr<PendingBatch> start(std::span<const BatchRow> rows,
+                                      const StillWanted& wanted) override {
+    {
+      std::scoped_lock lock(recorder_->mutex);
+      ++recorder_->begun;
+      recorder_->changed.notify_all();
+    }
+    struct Pending final : PendingBatch {
+      Pending(FakeDeviceModel& owner, std::span<const BatchRow> rows, StillWanted wanted)
+          : model(owner.model_),
+            recorder(*owner.recorder_),
+            rows(rows),
+            wanted(std::move(wanted)) {}
+      bool done() const override {
+        std::scoped_lock lock(recorder.mutex);
+        return !recorder.held;
+      }
+      double finish() override {
+        model.run(rows, wanted);
+        return 7;
+      }
+      FakeModel& model;
+      Recorder& recorder;
+      std::span<const BatchRow> rows;
+      StillWanted wanted;
+    };
+    return std::make_unique<Pending>(*this, rows, wanted);
+  }
+
+ private:
+  std::shared_ptr<Recorder> recorder_;
+  FakeModel model_;
 };
 
 inline TokenRow row_of(std::int32_t first, std::size_t length = 4) {

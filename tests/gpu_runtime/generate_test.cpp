@@ -75,7 +75,7 @@ TEST_CASE("a prompt in chunks gives what it gives whole") {
   for (const std::string& name : kTinyDecoders) {
     CAPTURE(name);
     const TokenRow row = tiny_row(name);
-    auto folder = cpu_runtime().options().loader(tiny_folder(name), at::kCPU, "auto");
+    auto folder = cpu_runtime().options().loader({.folder = tiny_folder(name)});
     c10::InferenceMode inference;
     DecodeModel& model = *folder->decoder();
     auto whole = model.make_cache(64), single = model.make_cache(64);

@@ -39,7 +39,7 @@ struct Rig {
     if (facts.max_length == 0) facts.max_length = 1000;
     if (facts.bytes_per_token == 0) facts.bytes_per_token = 1;
     executor = std::make_unique<ModelExecutor>(
-        [s = steps, facts] { return std::make_unique<FakeDecoder>(s, facts); },
+        [s = steps, facts](const StillWanted&) { return std::make_unique<FakeDecoder>(s, facts); },
         ModelExecutorOptions{.name = "fake", .num_threads = 1, .generation = options});
   }
   GenerationQueue& queue() { return executor->generations(); }
@@ -285,7 +285,7 @@ TEST_CASE("a prompt that fills the context is refused with the numbers; an answe
 
 TEST_CASE("a model without a head says that it generates nothing") {
   auto recorder = std::make_shared<Recorder>();
-  ModelExecutor executor([&] { return std::make_unique<FakeModel>(recorder); },
+  ModelExecutor executor([&](const StillWanted&) { return std::make_unique<FakeModel>(recorder); },
                          {.name = "fake", .num_threads = 1});
   CHECK(contains(message_of(ErrorCode::unsupported,
                             [&] { executor.generations().run({request({1}, 1)}, {}); }),
@@ -294,7 +294,7 @@ TEST_CASE("a model without a head says that it generates nothing") {
 
 TEST_CASE("a failed load is the error of texts too, of those that come later as well") {
   ModelExecutor executor(
-      []() -> std::unique_ptr<BatchModel> {
+      [](const StillWanted&) -> std::unique_ptr<BatchModel> {
         throw Error(ErrorCode::corrupt_checkpoint, "broken file");
       },
       {.name = "fake", .num_threads = 1});

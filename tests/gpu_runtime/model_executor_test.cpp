@@ -20,7 +20,7 @@ struct Rig {
     options.name = "fake";
     options.num_threads = 1;
     executor = std::make_unique<ModelExecutor>(
-        [r = recorder] { return std::make_unique<FakeModel>(r); }, options);
+        [r = recorder](const StillWanted&) { return std::make_unique<FakeModel>(r); }, options);
   }
   std::future<ModelResult> call(std::vector<TokenRow> rows, CallLimits limits = {}) {
     return std::async(std::launch::async, [this, rows = std::move(rows), limits]() mutable {
@@ -183,7 +183,7 @@ TEST_CASE("destruction finishes the batch in flight and answers cancelled to the
 TEST_CASE("calls gather while the model loads, and ride in one batch") {
   auto recorder = std::make_shared<Recorder>();
   std::promise<void> go;
-  ModelExecutor executor([&, wait = go.get_future().share()] {
+  ModelExecutor executor([&, wait = go.get_future().share()](const StillWanted&) {
     wait.wait();
     return std::make_unique<FakeModel>(recorder);
   });
@@ -200,10 +200,11 @@ TEST_CASE("calls gather while the model loads, and ride in one batch") {
 
 TEST_CASE("a failed load is the error of every waiting call") {
   std::promise<void> go;
-  ModelExecutor executor([wait = go.get_future().share()]() -> std::unique_ptr<BatchModel> {
-    wait.wait();
-    throw Error(ErrorCode::corrupt_checkpoint, "no weights here");
-  });
+  ModelExecutor executor(
+      [wait = go.get_future().share()](const StillWanted&) -> std::unique_ptr<BatchModel> {
+        wait.wait();
+        throw Error(ErrorCode::corrupt_checkpoint, "no weights here");
+      });
   auto run = [&] { executor.run({row_of(1)}, {}); };
   auto a = std::async(std::launch::async, run), b = std::async(std::launch::async, run);
   wait_until([&] { return executor.stats().waiting_calls == 2; });
@@ -237,4 +238,175 @@ TEST_CASE("many threads with calls of all kinds leave nothing behind") {
   rig.executor->run({row_of(1)}, {});
   CHECK(rig.executor->stats().waiting_calls == 0);
   CHECK(rig.executor->stats().waiting_tokens == 0);
+}
+
+TEST_CASE("a caller with a hundred calls does not hold up another caller") {
+  Rig rig({.token_budget = 40});
+  auto first = rig.keep_busy();
+  std::vector<std::future<ModelResult>> many;
+  for (int i = 0; i < 100; ++i) many.push_back(rig.queued({row_of(1)}, {.caller = "greedy"}));
+  std::vector<std::future<ModelResult>> few;
+  for (int i = 0; i < 5; ++i) few.push_back(rig.queued({row_of(2)}, {.caller = "modest"}));
+  rig.recorder->let_go();
+  for (auto& call : few) call.get();
+  for (auto& call : many) call.get();
+  first.get();
+  // The next batch has room for ten rows: five each, though the other's came first.
+  const Batches seen = rig.recorder->seen();
+  CHECK(seen[1].size() == 10);
+  CHECK(std::count(seen[1].begin(), seen[1].end(), 2) == 5);
+}
+
+TEST_CASE("a caller that comes late has no claim on what it did not use") {
+  Rig rig({.token_budget = 40});
+  auto first = rig.keep_busy();
+  std::vector<std::future<ModelResult>> calls;
+  for (int i = 0; i < 3; ++i) calls.push_back(rig.queued(rows_of(1, 20), {.caller = "a"}));
+  rig.recorder->wait_for_entered(1);
+  rig.recorder->let_go();
+  for (auto& call : calls) call.get();
+  auto again = rig.keep_busy();  // "a" has had 240 tokens more than "b"
+  auto a = rig.queued(rows_of(1, 20), {.caller = "a"}),
+       b = rig.queued(rows_of(2, 20), {.caller = "b"});
+  rig.recorder->let_go();
+  a.get(), b.get(), first.get(), again.get();
+  const Batches seen = rig.recorder->seen();
+  const auto& shared = seen[seen.size() - 4];  // of the four batches of a and b, the first
+  CHECK(std::count(shared.begin(), shared.end(), 1) == 5);
+}
+
+TEST_CASE("priorities weigh the turns: interactive sixteen times background, and none starves") {
+  Rig rig({.token_budget = 68});
+  auto first = rig.keep_busy();
+  auto slow = rig.queued(rows_of(1, 50), {.caller = "a", .priority = Priority::background});
+  auto quick = rig.queued(rows_of(2, 50), {.caller = "b", .priority = Priority::interactive});
+  rig.recorder->let_go();
+  quick.get();
+  slow.get();
+  first.get();
+  const Batches seen = rig.recorder->seen();
+  CHECK(std::count(seen[1].begin(), seen[1].end(), 2) == 16);
+  CHECK(std::count(seen[1].begin(), seen[1].end(), 1) == 1);
+}
+
+TEST_CASE("a device that works beside the CPU gets its next batch while one runs") {
+  auto recorder = std::make_shared<Recorder>();
+  ModelExecutor executor(
+      [&](const StillWanted&) { return std::make_unique<FakeDeviceModel>(recorder); },
+      {.name = "fake"});
+  recorder->hold();
+  auto run = [&](std::int32_t id) {
+    return std::async(std::launch::async, [&, id] { return executor.run({row_of(id)}, {}); });
+  };
+  auto first = run(1);
+  recorder->wait_for_begun(1);
+  auto second = run(2);
+  recorder->wait_for_begun(2);  // while the first is still on the device
+  CHECK(recorder->seen().empty());
+  auto third = run(3), fourth = run(4);
+  wait_until([&] { return executor.stats().waiting_calls == 2; });
+  recorder->let_go();
+  CHECK(first.get().gpu_ms == 7);  // the device's own time
+  CHECK(second.get().batch_size == 1);
+  CHECK(third.get().batch_size == 2);
+  fourth.get();
+  CHECK(recorder->seen() == Batches{{1}, {2}, {3, 4}});
+}
+
+TEST_CASE("on such a device too, one bad call fails alone") {
+  auto recorder = std::make_shared<Recorder>();
+  ModelExecutor executor(
+      [&](const StillWanted&) { return std::make_unique<FakeDeviceModel>(recorder); },
+      {.name = "fake"});
+  recorder->hold();
+  auto run = [&](std::int32_t id) {
+    return std::async(std::launch::async, [&, id] { return executor.run({row_of(id)}, {}); });
+  };
+  auto first = run(1);
+  recorder->wait_for_begun(1);
+  auto second = run(2);
+  recorder->wait_for_begun(2);
+  auto good = run(3), bad = run(kBad);
+  wait_until([&] { return executor.stats().waiting_calls == 2; });
+  recorder->let_go();
+  CHECK(good.get().rows.size() == 1);
+  message_of(ErrorCode::internal, [&] { bad.get(); });
+  first.get(), second.get();
+}
+
+TEST_CASE("a batch that nobody waits for any more ends between its layers") {
+  Rig rig;
+  std::stop_source one, two;
+  rig.recorder->hold();
+  auto a = rig.call({row_of(1)}, {.stop = one.get_token()});
+  rig.recorder->wait_for_entered(1);
+  one.request_stop();
+  message_of(ErrorCode::cancelled, [&] { a.get(); });
+  wait_until([&] { return rig.executor->stats().batches == 1; });  // though the model is still held
+  CHECK(rig.recorder->unwanted == 1);
+  rig.recorder->let_go();
+  CHECK(rig.executor->run({row_of(2)}, {}).rows.size() == 1);
+}
+
+TEST_CASE("a batch goes on while one of its callers still waits") {
+  Rig rig;
+  auto first = rig.keep_busy();
+  std::stop_source stop;
+  auto gone = rig.queued({row_of(1)}, {.stop = stop.get_token()}), stays = rig.queued({row_of(2)});
+  rig.recorder->let_go();
+  first.get();
+  rig.recorder->hold();
+  // Whichever batch they ride in, the one that stays gets its answer.
+  stop.request_stop();
+  rig.recorder->let_go();
+  CHECK(stays.get().rows.size() == 1);
+  try {
+    gone.get();
+  } catch (const Error& error) {
+    CHECK(error.code() == ErrorCode::cancelled);
+  }
+}
+
+TEST_CASE("when memory runs out others give theirs up, and the batch is tried once more") {
+  auto recorder = std::make_shared<Recorder>();
+  int freed = 0;
+  ModelExecutor executor(
+      [&](const StillWanted&) { return std::make_unique<FakeModel>(recorder); },
+      {.name = "fake",
+       .free_memory = [&] { ++freed; },
+       .explain_memory = [] { return std::string("cpu: 5 of 8 bytes: other 5"); }});
+  recorder->memory_failures = 1;
+  CHECK(executor.run({row_of(1)}, {}).rows.size() == 1);
+  CHECK(freed == 1);
+  recorder->memory_failures = 2;
+  CHECK(contains(message_of(ErrorCode::out_of_memory, [&] { executor.run({row_of(2)}, {}); }),
+                 "cpu: 5 of 8 bytes: other 5"));
+  CHECK(freed == 2);
+  CHECK(executor.run({row_of(3)}, {}).rows.size() == 1);  // and the model lives on
+}
+
+TEST_CASE("a load that nobody waits for any more is given up, and the next call begins it anew") {
+  auto recorder = std::make_shared<Recorder>();
+  std::atomic<int> loads{0};
+  std::atomic<bool> patient{false};
+  ModelExecutor executor([&](const StillWanted& wanted) -> std::unique_ptr<BatchModel> {
+    ++loads;
+    while (!patient) {
+      if (!wanted()) throw Error(ErrorCode::cancelled, "nobody wants it");
+      std::this_thread::yield();
+    }
+    return std::make_unique<FakeModel>(recorder);
+  });
+  std::stop_source stop;
+  auto gone = std::async(std::launch::async,
+                         [&] { executor.run({row_of(1)}, {}, {.stop = stop.get_token()}); });
+  wait_until([&] { return loads == 1; });
+  stop.request_stop();
+  message_of(ErrorCode::cancelled, [&] { gone.get(); });
+  wait_until([&] { return !executor.loading(); });
+  CHECK_FALSE(executor.loaded());
+  CHECK_FALSE(executor.load_failed());
+  patient = true;
+  CHECK(executor.run({row_of(2)}, {}).rows.size() == 1);
+  CHECK(loads == 2);
 }

@@ -29,8 +29,9 @@ struct Rig {
     o.reaper = false;
     o.model_idle = 60s;
     o.clock = [this] { return SteadyTime(std::chrono::seconds(time)); };
-    o.loader = [this](const std::filesystem::path&, c10::Device,
-                      const std::string&) -> std::unique_ptr<BatchModel> {
+    o.reads_files = false;
+    o.measure = [](const LoadRequest&) { return std::uint64_t{100}; };
+    o.loader = [this](const LoadRequest&) -> std::unique_ptr<BatchModel> {
       ++loads;
       if (fail) throw Error(ErrorCode::corrupt_checkpoint, "half a file");
       return std::make_unique<FakeModel>(recorder);

@@ -4,6 +4,7 @@ add_executable(gpu_runtime_executor_test
   gpu_runtime/call_scope_test.cpp
   gpu_runtime/fake_decoder.cpp gpu_runtime/generation_queue_test.cpp
   gpu_runtime/model_executor_test.cpp
+  gpu_runtime/residency_test.cpp
   gpu_runtime/runtime_test.cpp)
 add_executable(gpu_runtime_torch_test
   gpu_runtime/main.cpp
@@ -13,8 +14,10 @@ add_executable(gpu_runtime_torch_test
   gpu_runtime/device_test.cpp
   gpu_runtime/generate_test.cpp
   gpu_runtime/model_types_test.cpp
+  gpu_runtime/module_model_test.cpp
   gpu_runtime/packing_test.cpp
-  gpu_runtime/sentence_transformer_test.cpp)
+  gpu_runtime/sentence_transformer_test.cpp
+  gpu_runtime/weight_reader_test.cpp)
 foreach(name executor torch)
   target_link_libraries(gpu_runtime_${name}_test PRIVATE gpumcp::gpu_runtime doctest::doctest gpumcp::build)
   target_compile_definitions(gpu_runtime_${name}_test PRIVATE
