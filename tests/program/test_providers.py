@@ -41,6 +41,13 @@ def progress_of(front):
     return messages
 
 
+def start_waiting(front):
+    """A call that runs over there for a minute, and has begun."""
+    key = front.start(call("x", "wait", {"seconds": 60}, progressToken="begun"))
+    client.wait_until(lambda: any(text.startswith("step") for text in progress_of(front)), 60, "the call has begun")
+    return key
+
+
 # ---- a command
 
 
@@ -96,7 +103,7 @@ def test_secrets_and_environment_go_along_unseen(world):
 def test_a_lost_worker_fails_its_calls_and_the_next_starts_another(world):
     front = world.serve(TOOLS, *PYTHON, "--provider", "command:sh -c 'exec {worker}'")
     before = value_of(front.call("pid"))
-    key = front.start(call("x", "wait", {"seconds": 30}))
+    key = start_waiting(front)
     carried = [pid for pid in world.processes() if "--config-stdin" in client.command_of(pid)[-1:]]
     assert carried
     os.kill(carried[-1], signal.SIGKILL)
@@ -190,7 +197,7 @@ def test_cancelling_and_dying_over_ssh_leaves_nothing(world, ssh):
 def test_a_connection_that_breaks_in_mid_call_is_told(world, ssh):
     front = world.serve(TOOLS, *PYTHON, "--provider", "ssh:gpubox")
     front.call("pid")
-    key = front.start(call("x", "wait", {"seconds": 60}))
+    key = start_waiting(front)
     clients = [pid for pid in world.processes() if client.command_of(pid)[:1] and client.command_of(pid)[0].endswith("/ssh")]
     for pid in clients:
         os.kill(pid, signal.SIGKILL)
@@ -285,7 +292,7 @@ def test_a_job_that_waits_for_nobody_is_taken_back(cluster):
 def test_a_cancelled_job_fails_its_calls(cluster):
     front = cluster.serve(TOOLS, *PYTHON, "--provider", "slurm")
     front.call("pid")
-    key = front.start(call("x", "wait", {"seconds": 60}))
+    key = start_waiting(front)
     subprocess.run(["scancel", cluster.jobs()[0][0]], env=cluster.env, check=True)
     said = error_of(front.finish(key)["result"])
     assert "the connection to its worker (slurm) was lost" in said, said
