@@ -31,9 +31,10 @@ Result<void> Call::open_round() {
       return fail(ErrorCode::invalid_params, "params.requestState: expected a string");
     auto text = session_->server_->sealer.open(string_of(spec_.request_state), seal_context());
     if (!text) return tl::unexpected(std::move(text.error()));
-    Json sealed = Json::parse(*text);
-    answers_ = std::move(sealed["a"]);
-    state_ = std::move(sealed["s"]);
+    auto sealed = parse_scanned(*text);  // our own
+    if (!sealed) return tl::unexpected(std::move(sealed.error()));
+    answers_ = std::move((*sealed)["a"]);
+    state_ = std::move((*sealed)["s"]);
   }
   if (spec_.input_responses.empty()) return {};
   auto given = parse_json(spec_.input_responses);

@@ -29,9 +29,10 @@ CacheHint CacheHint::of(std::string_view result) {
   (void)scan_json(result, [&](std::string_view key, std::string_view value) {
     if (key == "cacheScope") hint.is_public = value == "\"public\"";
     if (key != "ttlMs" || value.empty() || value[0] < '0' || value[0] > '9') return;
-    const double ms = Json::parse(value).get<double>();
+    const auto ms = parse_scanned(value);
+    if (!ms) return;  // a number beyond double
     hint.ttl = std::chrono::milliseconds(
-        static_cast<int64_t>(std::min(ms, static_cast<double>(kMaxTtlMs))));
+        static_cast<int64_t>(std::min(ms->get<double>(), static_cast<double>(kMaxTtlMs))));
   });
   return hint;
 }

@@ -206,12 +206,18 @@ Result<CallToolResult> call_tool_result_from_text(std::string_view text) {
   if (!content.starts_with('['))
     return fail(ErrorCode::invalid_params, "a tool's result needs an array \"content\"");
   CallToolResult out{.structuredContent = std::string(structured), .isError = is_error == "true"};
-  for (const Json& json : Json::parse(content)) {
+  const auto blocks = parse_scanned(content);
+  if (!blocks) return tl::unexpected(blocks.error());
+  for (const Json& json : *blocks) {
     auto block = content_block_from_json(json);
     if (!block) return tl::unexpected(std::move(block.error()));
     out.content.push_back(std::move(*block));
   }
-  if (meta.starts_with('{')) out._meta = Json::parse(meta);
+  if (meta.starts_with('{')) {
+    auto parsed = parse_scanned(meta);
+    if (!parsed) return tl::unexpected(std::move(parsed.error()));
+    out._meta = std::move(*parsed);
+  }
   return out;
 }
 

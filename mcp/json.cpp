@@ -4,9 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <unordered_set>
+#include <optional>
 #include <vector>
 
+#include "mcp/json_members.h"
 #include "mcp/utf8.h"
 
 namespace gpumcp::mcp {
@@ -37,22 +38,43 @@ void append_utf8(std::string& out, uint32_t c) {
   }
 }
 
-// The keys of one object: a linear search while they are few, then a set.
+// The keys of one object: a linear search while they are few, then they are sorted once, at the
+// object's end. No hash set: the standard library's hash has no secret, so that a client can send
+// hundreds of thousands of keys that collide, and each insertion would walk past all before it.
 class KeySet {
  public:
-  bool insert(std::string_view key) {
-    if (set_.empty()) {
-      if (std::find(few_.begin(), few_.end(), key) != few_.end()) return false;
-      few_.push_back(key);
-      if (few_.size() > 24) set_.insert(few_.begin(), few_.end());
-      return true;
+  // False: the key is there already.
+  bool insert(std::string_view key, const char* at) {
+    if (keys_.size() < kFew) {
+      for (const Key& one : keys_) {
+        if (one.text == key) return false;
+      }
     }
-    return set_.insert(key).second;
+    keys_.push_back({key, at});
+    return true;
+  }
+
+  // Of keys that repeat one before them, one of the text's first; nullopt: there are none.
+  struct Key {
+    std::string_view text;
+    const char* at;  // in the scanned text
+  };
+  std::optional<Key> find_repeated() {
+    std::optional<Key> out;
+    if (keys_.size() <= kFew) return out;
+    std::sort(keys_.begin(), keys_.end(), [](const Key& a, const Key& b) {
+      const int order = a.text.compare(b.text);
+      return order < 0 || (order == 0 && a.at < b.at);
+    });
+    for (size_t i = 1; i < keys_.size(); ++i) {
+      if (keys_[i].text == keys_[i - 1].text && (!out || keys_[i].at < out->at)) out = keys_[i];
+    }
+    return out;
   }
 
  private:
-  std::vector<std::string_view> few_;
-  std::unordered_set<std::string_view> set_;
+  static constexpr size_t kFew = 24;
+  std::vector<Key> keys_;
 };
 
 // One pass over the text; recursion is bounded by max_depth.
@@ -213,6 +235,11 @@ class Scanner {
     return set_error("the text ends inside a string");
   }
 
+  bool repeated(const KeySet::Key& key) {
+    p_ = key.at;
+    return set_error(fmt::format("duplicate key \"{}\"", key.text.substr(0, 64)));
+  }
+
   bool object(int depth) {
     if (depth > max_depth_)
       return set_error(fmt::format("nested deeper than {} levels", max_depth_));
@@ -237,10 +264,7 @@ class Scanner {
         p_ = behind;
         key = *decoded_keys.emplace_back(std::move(text));
       }
-      if (!keys.insert(key)) {
-        p_ = key_begin;
-        return set_error(fmt::format("duplicate key \"{}\"", key.substr(0, 64)));
-      }
+      if (!keys.insert(key, key_begin)) return repeated({key, key_begin});
       space();
       if (p_ == end_ || *p_ != ':') return set_error("':' should follow a key");
       ++p_;
@@ -256,6 +280,7 @@ class Scanner {
         continue;
       }
       if (p_ != end_ && *p_ == '}') {
+        if (const auto one = keys.find_repeated()) return repeated(*one);
         ++p_;
         return true;
       }
@@ -368,6 +393,10 @@ Result<void> scan_json(std::string_view text, const MemberFn& member, int max_de
 Result<Json> parse_json(std::string_view text, int max_depth) {
   if (auto scanned = scan_json(text, {}, max_depth); !scanned)
     return tl::unexpected(std::move(scanned.error()));
+  return parse_scanned(text);
+}
+
+Result<Json> parse_scanned(std::string_view text) {
   Builder builder;
   if (!Json::sax_parse(text, &builder))  // a number beyond double
     return fail(ErrorCode::parse_error, fmt::format("invalid JSON: {}", builder.error()));

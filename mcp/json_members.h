@@ -26,6 +26,11 @@ inline const Json* member(const Json& json, std::string_view key) {
   return it == json.end() ? nullptr : &*it;
 }
 
+// The value of a text that scan_json() has found sound, as parse_json() gives it, without scanning
+// it again. Never Json::parse() for what a peer sent: it throws for a number beyond double, and
+// takes minutes for an object of a few hundred thousand keys.
+Result<Json> parse_scanned(std::string_view text);
+
 // A string's text from its JSON text; empty for anything else.
 inline std::string string_of(std::string_view json) {
   return json.starts_with('"') ? Json::parse(json).get<std::string>() : std::string();

@@ -149,7 +149,7 @@ void Session::get_prompt(Request& r) {
 
 void Session::complete(Request& r) {
   auto object = [](std::string_view text) {
-    return text.starts_with('{') ? Json::parse(text) : Json();
+    return text.starts_with('{') ? parse_scanned(text).value_or(Json()) : Json();
   };
   const Json ref = object(r.ref), argument = object(r.argument), context = object(r.context);
   const std::string type = text_of(ref, "type"), name = text_of(argument, "name");

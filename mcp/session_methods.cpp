@@ -144,7 +144,8 @@ void Session::unsubscribe(Request& r) {
 
 // Answered when the server leaves; until then the subscription's notifications go out.
 void Session::listen(Request& r) {
-  const Json wanted = r.notifications.starts_with('{') ? Json::parse(r.notifications) : Json();
+  const Json wanted =
+      r.notifications.starts_with('{') ? parse_scanned(r.notifications).value_or(Json()) : Json();
   if (!wanted.is_object())
     return fail_request(r, {ErrorCode::invalid_params,
                             "params.notifications: an object such as {\"toolsListChanged\": true} "

@@ -3,6 +3,7 @@
 
 #include <atomic>
 
+#include "mcp/client_cache.h"
 #include "tests/mcp/support.h"
 
 using namespace gpumcp::mcp;
@@ -169,6 +170,12 @@ TEST_CASE("a cache keeps within its room, oldest out first, and for a day at mos
   CHECK_FALSE(cache.find({"s", "", "m", "99"}, now + std::chrono::hours(25)));
   cache.store({"s", "", "m", "big"}, {std::string(2000, 'x')}, long_time, now);
   CHECK_FALSE(cache.find({"s", "", "m", "big"}, now));
+}
+
+TEST_CASE("a time to live that no double holds is none") {
+  CHECK(CacheHint::of(R"({"ttlMs":1e999})").ttl.count() == 0);
+  CHECK(CacheHint::of(R"({"ttlMs":1e300})").ttl == std::chrono::hours(24));
+  CHECK(CacheHint::of(R"({"ttlMs":1.5})").ttl.count() == 1);
 }
 
 TEST_CASE("an older version that is remembered is not probed for again") {

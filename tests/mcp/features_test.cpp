@@ -123,6 +123,19 @@ TEST_CASE_FIXTURE(Fixture, "completion proposes values, at most 100 of them") {
                       R"(,"context":{"arguments":{"Ann":1}})")) == -32602);
 }
 
+TEST_CASE_FIXTURE(Fixture, "hostile arguments of a completion are refused, and soon") {
+  std::string many = R"({"name":"name","value":"a")";  // a search among them for each took minutes
+  for (int i = 0; i < 200'000; ++i) many += ",\"" + std::to_string(i) + "\":0";
+  for (const std::string& argument :
+       {many + "}", std::string(R"({"name":"name","value":1e999})")}) {
+    const Json answer = peer.ask(
+        modern("1", "completion/complete", R"("ref":{"type":"ref/none"},"argument":)" + argument));
+    CHECK(answer["error"]["code"] == -32602);
+  }
+  CHECK(peer.ask(modern("2", "subscriptions/listen",
+                        R"("notifications":{"a":1e999})"))["error"]["code"] == -32602);
+}
+
 TEST_CASE("lists come in pages, and a page goes on where the last one ended") {
   Server server({.name = "paged", .page_size = 3});
   for (int i = 0; i < 8; ++i) server.expose(fmt::format("t{}", i), "A tool.", [] { return 1; });

@@ -1,10 +1,15 @@
 // scan_json against a table, against every byte position, and against nlohmann's own judgement.
 #include "mcp/json.h"
 
+#include <time.h>
+
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <random>
+#include <set>
 
 #include "tests/mcp/support.h"
 
@@ -272,6 +277,84 @@ TEST_CASE("an object of 100000 keys parses in time linear in them") {
   const Json value = json(object_of_keys(100000));
   CHECK(value.size() == 100000);
   CHECK(value.back() == 99999);
+}
+
+// Keys that libstdc++'s hash (Murmur 64A with a known seed) cannot tell apart: each is made of five
+// parts of 16 bytes, of which there are eight that leave the hash in the same state.
+std::vector<std::string> colliding_keys() {
+  constexpr uint64_t kMul = 0xc6a4a7935bd1e995u;
+  constexpr size_t kParts = 5, kWays = 8;
+  uint64_t inverse = kMul;  // of kMul, by Newton's steps
+  for (int i = 0; i < 6; ++i) inverse *= 2 - kMul * inverse;
+  const auto mix = [](uint64_t k) { return ((k * kMul) ^ (k * kMul) >> 47) * kMul; };
+  const auto unmix = [&](uint64_t k) { return ((k * inverse) ^ (k * inverse) >> 47) * inverse; };
+  const auto is_plain = [](uint64_t block) {
+    for (int i = 0; i < 8; ++i, block >>= 8) {
+      const auto c = static_cast<unsigned char>(block);
+      if (c < 0x20 || c > 0x7e || c == '"' || c == '\\') return false;
+    }
+    return true;
+  };
+  std::mt19937_64 random(7);
+  const auto letters = [&] {
+    uint64_t block = 0;
+    for (int i = 0; i < 8; ++i) block = block << 8 | ('a' + random() % 26);
+    return block;
+  };
+  uint64_t state = 0xc70f6907u ^ kParts * 16 * kMul;
+  std::vector<std::string> keys = {""};
+  for (size_t part = 0; part < kParts; ++part) {
+    const uint64_t next = ((((state ^ mix(letters())) * kMul) ^ mix(letters())) * kMul);
+    std::vector<std::string> longer;
+    for (size_t way = 0; way < kWays;) {
+      const uint64_t first = letters();
+      const uint64_t second = unmix(((state ^ mix(first)) * kMul) ^ (next * inverse));
+      if (!is_plain(second)) continue;
+      const uint64_t blocks[] = {first, second};
+      for (const std::string& key : keys)
+        longer.push_back(key + std::string(reinterpret_cast<const char*>(blocks), sizeof blocks));
+      ++way;
+    }
+    keys = std::move(longer);
+    state = next;
+  }
+  return keys;
+}
+
+double cpu_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+TEST_CASE("keys that collide in the standard hash cost no more than others") {
+  const auto keys = colliding_keys();
+  REQUIRE(std::set<std::string>(keys.begin(), keys.end()).size() == keys.size());
+  const std::hash<std::string_view> hash;
+  WARN(hash(keys[0]) == hash(keys[1]));  // or the attack is on another library
+  WARN(hash(keys[0]) == hash(keys.back()));
+  const auto seconds_for = [&](auto key) {
+    std::string text = "{";
+    for (size_t i = 0; i < keys.size(); ++i) ((text += i ? ",\"" : "\"") += key(i)) += "\":0";
+    text += '}';
+    const double began = cpu_seconds();
+    CHECK(parse_json(text));
+    return cpu_seconds() - began;
+  };
+  const std::string padding(keys[0].size() - 8, 'x');
+  const double plain =
+      seconds_for([&](size_t i) { return std::to_string(10'000'000 + i) + padding; });
+  CHECK(seconds_for([&](size_t i) { return keys[i]; }) < 10 * plain + 0.05);
+}
+
+TEST_CASE("of many keys the first that repeats another is named, with its byte") {
+  std::string text = object_of_keys(40);
+  text.insert(text.size() - 1, R"(,"k39":0,"z":0,"k7":0)");
+  const size_t at = text.rfind("k39");
+  const auto scanned = scan_json(text);
+  REQUIRE(!scanned);
+  CHECK(scanned.error().message ==
+        "invalid JSON at byte " + std::to_string(at) + ": duplicate key \"k39\"");
 }
 
 TEST_CASE("append_string round-trips every code point's plane and replaces broken UTF-8") {

@@ -111,6 +111,23 @@ TEST_CASE("a hostile result is an error, not a crash") {
       R"({"content":[{"type":"text","text":5}],"isError":"yes","_meta":null})"));
 }
 
+TEST_CASE("a result with a number beyond double is an error, not an exception") {
+  for (const char* text : {R"({"content":[{"type":"text","text":"a","x":1e999}]})",
+                           R"({"content":[],"_meta":{"a":-1e999}})"})
+    CHECK(!call_tool_result_from_text(text));
+  CHECK(call_tool_result_from_text(R"({"content":[],"structuredContent":{"a":1e999}})"));
+}
+
+TEST_CASE("a result of very many members is read in time linear in them") {
+  // Looking for each key among those before it took minutes.
+  std::string many = R"({"type":"text","text":"a")";
+  for (int i = 0; i < 200'000; ++i) many += ",\"" + std::to_string(i) + "\":0";
+  many += '}';
+  auto result = call_tool_result_from_text("{\"content\":[" + many + "],\"_meta\":" + many + "}");
+  REQUIRE(result);
+  CHECK(result->_meta.size() == 200'002);
+}
+
 TEST_CASE("base64 is strict and round-trips") {
   const std::pair<const char*, const char*> vectors[] = {{"", ""},
                                                          {"f", "Zg=="},
