@@ -82,11 +82,16 @@ HttpConnection::Got HttpConnection::receive(Clock::time_point deadline) {
 
 int HttpConnection::read_head(HttpHead& head) {
   release();
+  // RFC 9112 2.2 ignores an empty line before a request; a peer that sends nothing else holds a
+  // connection without ever being late.
+  constexpr int kMaxEmptyLines = 8;
   size_t searched = 0;
+  int empty_lines = 0;
   auto deadline = Clock::now() + (input_.empty() ? timeouts_.idle : timeouts_.head);
   while (true) {
-    // RFC 9112 2.2: empty lines before a request are ignored.
-    while (input_.starts_with("\r\n")) input_.erase(0, 2), searched = 0;
+    for (; input_.starts_with("\r\n"); input_.erase(0, 2), searched = 0) {
+      if (++empty_lines > kMaxEmptyLines) return 400;
+    }
     if (const size_t end = find_head_end(input_, searched); end != input_.npos) {
       const int status = parse_head(std::string_view(input_).substr(0, end), limits_, head);
       input_.erase(0, end);

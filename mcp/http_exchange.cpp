@@ -70,15 +70,21 @@ void HttpExchange::send(std::string_view head, std::string_view body) {
 
 void HttpExchange::flush() {
   while (!pending_.empty() && !broken_) {
-    const ssize_t n =
-        ::send(connection_.fd(), pending_.data(), pending_.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t n = ::send(connection_.fd(), pending_.data() + flushed_,
+                             pending_.size() - flushed_, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
-    if (n < 0)
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
+    if (n < 0) {
       broken_ = true;
-    else
-      pending_.erase(0, static_cast<size_t>(n)), last_write_ = Clock::now();
+      break;
+    }
+    flushed_ += static_cast<size_t>(n);
+    last_write_ = Clock::now();
+    if (flushed_ == pending_.size()) pending_.clear(), flushed_ = 0;
   }
+  // What has gone is cut off when it is half of all: a slow reader must not make us move megabytes
+  // for each small piece that it takes.
+  if (flushed_ > pending_.size() / 2) pending_.erase(0, std::exchange(flushed_, 0));
 }
 
 std::string sse_event(std::string_view message, std::string_view id, std::string_view type) {

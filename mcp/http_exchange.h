@@ -82,6 +82,7 @@ class HttpExchange final : public ReplySink {
   std::string prologue_;
   std::optional<bool> modern_;  // once settled
   std::string pending_;         // what the socket did not take yet
+  size_t flushed_ = 0;          // of pending_, already sent
   Clock::time_point last_write_ = began_;
 };
 

@@ -128,9 +128,14 @@ int parse_head(std::string_view text, const HttpLimits& limits, HttpHead& out) {
 }
 
 ChunkedDecoder::State ChunkedDecoder::end_line(std::string_view line) {
+  if (line.find_first_of(std::string_view("\r\0", 2)) != line.npos) return State::malformed;
   switch (step_) {
     case Step::size: {
-      const std::string_view digits = trim_ows(line.substr(0, line.find(';')));
+      const size_t mark = line.find(';');
+      std::string_view digits = line.substr(0, mark);
+      if (mark != line.npos) {  // RFC 9112 7.1.1: white space may stand before the ';' alone
+        while (digits.ends_with(' ') || digits.ends_with('\t')) digits.remove_suffix(1);
+      }
       const auto [end, error] =
           std::from_chars(digits.data(), digits.data() + digits.size(), left_, 16);
       if (digits.empty() || error != std::errc() || end != digits.data() + digits.size())

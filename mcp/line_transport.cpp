@@ -25,6 +25,8 @@ constexpr size_t kMaxPendingBytes = 32u << 20;
 // waits for it, and other peers' answers may wait behind.
 constexpr int kStallMs = 5000;
 
+constexpr size_t kMinRead = 64u << 10, kMaxRead = 4u << 20;
+
 class LineTransport final : public Transport {
  public:
   LineTransport(int read_fd, int write_fd, LineTransportOptions options)
@@ -160,12 +162,18 @@ class LineTransport final : public Transport {
       return {};
     }
     const size_t old = buffer_.size();
-    const size_t want = std::max<size_t>(64u << 10, std::min<size_t>(old, 4u << 20));
-    buffer_.resize(old + want);
+    buffer_.resize(old + want_);
     ssize_t n;
-    do n = ::read(read_fd_, buffer_.data() + old, want);
+    do n = ::read(read_fd_, buffer_.data() + old, want_);
     while (n < 0 && errno == EINTR);
     const int error = errno;
+    // Room follows what comes, not what has come: it is zeroed for each read, and a peer that sends
+    // a long line byte by byte must not make that megabytes.
+    const size_t got = n > 0 ? static_cast<size_t>(n) : 0;
+    if (got == want_)
+      want_ = std::min(2 * want_, kMaxRead);
+    else if (got < want_ / 4)
+      want_ = std::max(want_ / 2, kMinRead);
     buffer_.resize(old + static_cast<size_t>(std::max<ssize_t>(n, 0)));
     if (n == 0 || (n < 0 && (error == ECONNRESET || error == EPIPE)))
       ended_ = true;
@@ -222,7 +230,7 @@ class LineTransport final : public Transport {
 
   // The reader's alone.
   std::string buffer_;
-  size_t start_ = 0, searched_ = 0;
+  size_t start_ = 0, searched_ = 0, want_ = kMinRead;
   bool skipping_ = false, ended_ = false;
 
   std::mutex

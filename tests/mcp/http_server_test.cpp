@@ -368,6 +368,15 @@ TEST_CASE("Expect: 100-continue is answered before the body comes") {
   CHECK(wire.read().status == 200);
 }
 
+TEST_CASE("an empty line before a request is passed over, a flood of them is refused") {
+  Fixture f;
+  Wire wire(f.port());
+  wire.send("\r\n" + modern(modern_call(1, "add", {{"a", 1}, {"b", 2}})));
+  CHECK(sum_of(wire.read()) == 3);
+  for (int i = 0; i < 20; ++i) wire.send("\r\n");  // each used to begin the time for a head anew
+  CHECK(wire.read().status == 400);
+}
+
 TEST_CASE("requests sent ahead on one connection are answered in order") {
   Fixture f;
   Wire wire(f.port());

@@ -121,6 +121,8 @@ TEST_CASE("peers 5: sessions that idle expire; too many are refused, spare ones 
 TEST_CASE("who names no session is served without one, unless sessions are required") {
   for (bool required : {false, true}) {
     Fixture f({.require_session = required});
+    // A method that is no string is a broken message, not a broken connection.
+    CHECK(f.ask(post(R"({"jsonrpc":"2.0","id":1,"method":1})")).status == 400);
     const int expected = required ? 400 : 200;
     CHECK(f.ask(legacy(legacy_call(1, "add", {{"a", 1}, {"b", 2}}))).status == expected);
     CHECK(f.ask(bare("GET", "")).status == (required ? 400 : 405));

@@ -88,6 +88,10 @@ TEST_CASE("a chunked body is bounded and strict") {
   CHECK(feed("\r\n") == State::malformed);
   CHECK(feed("-1\r\n") == State::malformed);
   CHECK(feed("1\nab") == State::malformed);
+  CHECK(feed("1 ;x\r\na\r\n0\r\n\r\n") == State::done);
+  for (const char* disputed : {" 1\r\na\r\n0\r\n\r\n", "1 \r\na\r\n0\r\n\r\n",
+                               "1;\rx\r\na\r\n0\r\n\r\n", "0x1\r\na\r\n0\r\n\r\n"})
+    CHECK(feed(disputed) == State::malformed);
   CHECK(feed("1\r\nab\r\n") == State::malformed);
   CHECK(feed("1;" + std::string(500, 'a')) == State::malformed);
   CHECK(feed("0\r\nT: " + std::string(5000, 'a')) == State::malformed);

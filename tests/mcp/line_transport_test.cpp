@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -281,6 +282,31 @@ TEST_CASE("serve_listener serves several peers at once and ends with stop()") {
   CHECK(text(a->read()) == "(end)");
   close(*fd);
   delete both;
+}
+
+TEST_CASE("a long line in small pieces costs its reader time in its length alone") {
+  int fds[2];
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+  auto transport = make_line_transport(fds[0], fds[0]);
+  constexpr size_t kLine = 6u << 20, kPiece = 100;
+  std::jthread writer([fd = fds[1]] {
+    const std::string piece(kPiece, 'x');
+    for (size_t sent = 0; sent < kLine; sent += kPiece)
+      send(fd, piece.data(), kPiece, MSG_NOSIGNAL);
+    send(fd, "\n", 1, MSG_NOSIGNAL);
+  });
+  const auto cpu = [] {
+    timespec now{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+  };
+  const double began = cpu();
+  const auto line = transport->read();
+  CHECK(line);
+  CHECK((*line)->size() >= kLine);
+  CHECK(cpu() - began < 4);  // clearing room in proportion to what had come took 10 s and more
+  writer.join();
+  close(fds[1]);
 }
 
 TEST_CASE("whether a line is too long does not hang on how its bytes were cut") {
