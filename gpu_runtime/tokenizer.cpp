@@ -16,7 +16,8 @@
 namespace gpumcp::gpu_runtime {
 namespace {
 
-constexpr std::size_t kMaxTextBytes = std::size_t{1} << 30;  // offsets are 32 bits
+constexpr std::size_t kMaxTextBytes = std::size_t{1} << 30;     // offsets are 32 bits
+constexpr std::size_t kMaxDecodedBytes = std::size_t{1} << 28;  // a hostile token may be long
 constexpr std::size_t kKeptScratchBytes = std::size_t{1} << 20;
 
 // One thread's working space; what a huge text made it grow to is given back after it.
@@ -230,9 +231,18 @@ PaddedBatch Tokenizer::pad(std::span<const Encoding> rows, const PadOptions& opt
 std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool skip_special_tokens) const {
   TokenStrings tokens;
   tokens.reserve(ids.size());
+  std::size_t room = kMaxDecodedBytes;
   for (const std::int32_t id : ids) {
     if (skip_special_tokens && is_special(id)) continue;
-    if (const auto token = state_->id_to_token(id)) tokens.emplace_back(*token);
+    const auto token = state_->id_to_token(id);
+    if (!token) continue;
+    if (token->size() > room) {
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("{} ids decode to more than {} bytes of text; decode fewer at once",
+                              ids.size(), kMaxDecodedBytes));
+    }
+    room -= token->size();
+    tokens.emplace_back(*token);
   }
   state_->decoder->decode(tokens);
   std::string text;
@@ -243,15 +253,23 @@ std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool skip_speci
 std::string StreamDecoder::push(std::int32_t id) {
   ids_.push_back(id);
   std::string text = tokenizer_.decode(ids_, skip_special_tokens_);
-  // Bytes that may still become a character show as U+FFFD at the end; the longest character has
-  // four, so more tokens than that are not waited for.
-  if (text.size() <= shown_.size() ||
-      (text.ends_with("\xef\xbf\xbd") && ids_.size() - n_shown_ < 5))
-    return {};
-  std::string fresh = text.substr(shown_.size());
+  // Bytes that may still become a character show as U+FFFD at the end. So do characters that are
+  // U+FFFD, any number of them, and bytes that never become one: these are not waited for without
+  // end, and then the last three, which a fourth byte could still change, are held back alone.
+  constexpr std::string_view kUnknown = "\xef\xbf\xbd";
+  constexpr std::size_t kMaxWaiting = 64;
+  std::size_t end = text.size();
+  if (text.ends_with(kUnknown)) {
+    if (ids_.size() - n_shown_ < kMaxWaiting) return {};
+    for (int i = 0; i < 3 && std::string_view(text).substr(0, end).ends_with(kUnknown); ++i)
+      end -= kUnknown.size();
+  }
+  if (end <= shown_.size()) return {};
+  std::string fresh = text.substr(shown_.size(), end - shown_.size());
   ids_.erase(ids_.begin(), ids_.begin() + static_cast<std::ptrdiff_t>(n_shown_));
   n_shown_ = ids_.size();
   shown_ = tokenizer_.decode(ids_, skip_special_tokens_);
+  shown_.resize(shown_.size() - std::min(shown_.size(), text.size() - end));
   return fresh;
 }
 

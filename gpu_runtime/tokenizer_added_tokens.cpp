@@ -70,7 +70,13 @@ AddedTokens::AddedTokens(const Json& json, const TokenModel& model, const Normal
     token.shown = token.content;
     if (token.normalized) {
       NormalizedText text;
-      normalizer.normalize(token.content, 0, text);
+      try {
+        normalizer.normalize(token.content, 0, text);
+      } catch (const Error& error) {
+        throw Error(ErrorCode::corrupt_checkpoint,
+                    fmt::format("{}: {} cannot be normalized: {}", name,
+                                describe_json(Json(token.content)), error.what()));
+      }
       token.shown = text.text;
     }
     (token.normalized ? normalized : raw).emplace_back(token.shown, static_cast<std::int32_t>(i));
@@ -140,7 +146,7 @@ void AddedTokens::split(const Matcher& matcher, std::string_view text,
 }
 
 const AddedToken* AddedTokens::find(std::string_view content) const {
-  const auto found = by_content_.find(std::string(content));
+  const auto found = by_content_.find(content);
   return found == by_content_.end() ? nullptr : &tokens_[found->second];
 }
 

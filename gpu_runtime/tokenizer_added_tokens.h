@@ -5,6 +5,7 @@
 // longest at the leftmost place. Immutable after loading, so any thread may search.
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -62,7 +63,7 @@ class AddedTokens {
   void split(const Matcher& matcher, std::string_view text, std::vector<Segment>& segments) const;
 
   std::vector<AddedToken> tokens_;
-  std::unordered_map<std::string, std::size_t> by_content_;
+  std::map<std::string, std::size_t, std::less<>> by_content_;
   std::unordered_map<std::int32_t, std::size_t> by_id_;
   Matcher raw_, normalized_;
 };

@@ -15,6 +15,17 @@ namespace {
 
 constexpr std::size_t kMaxToken = std::size_t{1} << 20;  // bytes that a Replace may make of one
 
+void replace_all(std::string& text, std::string_view from, std::string_view to) {
+  if (text.find(from) == text.npos) return;
+  std::string out;
+  std::size_t done = 0;
+  for (std::size_t at = text.find(from); at != text.npos; at = text.find(from, done)) {
+    out.append(text, done, at - done).append(to);
+    done = at + from.size();
+  }
+  text = out.append(text, done);
+}
+
 class JoinDecoder final : public TokenDecoder {
  public:
   void decode(TokenStrings& tokens) const override {
@@ -57,12 +68,7 @@ class WordPieceDecoder final : public TokenDecoder {
         {" 've", "'ve"},
         {" 're", "'re"},
     }};
-    for (const auto& [from, to] : kReplacements) {
-      for (std::size_t at = text.find(from); at != text.npos;
-           at = text.find(from, at + to.size())) {
-        text.replace(at, from.size(), to);
-      }
-    }
+    for (const auto& [from, to] : kReplacements) replace_all(text, from, to);
   }
 
   std::string prefix_;
@@ -169,17 +175,6 @@ class StripDecoder final : public TokenDecoder {
   std::string content_;
   std::size_t start_, stop_;
 };
-
-void replace_all(std::string& text, std::string_view from, std::string_view to) {
-  if (text.find(from) == text.npos) return;
-  std::string out;
-  std::size_t done = 0;
-  for (std::size_t at = text.find(from); at != text.npos; at = text.find(from, done)) {
-    out.append(text, done, at - done).append(to);
-    done = at + from.size();
-  }
-  text = out.append(text, done);
-}
 
 class MetaspaceDecoder final : public TokenDecoder {
  public:

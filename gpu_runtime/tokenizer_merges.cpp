@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstddef>
 #include <functional>
+#include <random>
 
 namespace gpumcp::gpu_runtime {
 namespace {
@@ -15,11 +16,16 @@ constexpr std::size_t kShortWord = 48;
 }  // namespace
 
 Merges::Merges(std::size_t count)
-    : slots_(std::bit_ceil(count * 2 + 2)), mask_(slots_.size() - 1) {}
+    : slots_(std::bit_ceil(count * 2 + 2)),
+      mask_(slots_.size() - 1),
+      shift_(64 - std::countr_zero(slots_.size())) {
+  std::random_device random;
+  multiplier_ = std::uint64_t{random()} << 32 | random() | 1;
+}
 
 void Merges::add(std::int32_t left, std::int32_t right, Merge merge) {
   const std::uint64_t key = key_of(left, right);
-  std::size_t at = hash(key) & mask_;
+  std::size_t at = hash(key);
   while (slots_[at].key != key && slots_[at].key != kEmpty) at = (at + 1) & mask_;
   slots_[at] = {key, merge};
 }

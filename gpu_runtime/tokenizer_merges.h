@@ -29,7 +29,7 @@ class Merges {
 
   Merge find(std::int32_t left, std::int32_t right) const {
     const std::uint64_t key = key_of(left, right);
-    for (std::size_t at = hash(key) & mask_;; at = (at + 1) & mask_) {
+    for (std::size_t at = hash(key);; at = (at + 1) & mask_) {
       if (slots_[at].key == key) return slots_[at].merge;
       if (slots_[at].key == kEmpty) return {};
     }
@@ -49,14 +49,17 @@ class Merges {
     return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 |
            static_cast<std::uint32_t>(right);
   }
-  static std::size_t hash(std::uint64_t key) {
-    return static_cast<std::size_t>(key * 0x9e3779b97f4a7c15u >> 24);
+  // The multiplier is drawn anew for each table, so that no file can choose pairs that collide.
+  std::size_t hash(std::uint64_t key) const {
+    return static_cast<std::size_t>(key * multiplier_ >> shift_);
   }
   void apply_short(std::vector<Symbol>& word) const;
   void apply_long(std::vector<Symbol>& word) const;
 
   std::vector<Slot> slots_;  // a power of two, at most half full
   std::size_t mask_;
+  std::uint64_t multiplier_;  // odd
+  int shift_;                 // the product's top bits are the place
 };
 
 }  // namespace gpumcp::gpu_runtime

@@ -253,6 +253,7 @@ class Replace final : public Normalizer {
     thread_local std::vector<Piece> matches;
     matches.clear();
     to.clear();
+    if (from.empty()) return;  // `tokenizers` finds nothing there, not even nothing
     if (!literal_.empty()) {
       for (std::size_t at = from.find(literal_); at != from.npos;
            at = from.find(literal_, at + literal_.size()))
@@ -280,7 +281,10 @@ class Replace final : public Normalizer {
       if (to.tracked) {
         const auto chars = static_cast<std::uint32_t>(
             count_chars(from.substr(match.begin, match.end - match.begin)));
-        to.origins.resize(to.text.size(), CharRange{number, number + std::max(chars, 1u)});
+        // What stands for nothing belongs to the character before, as in `tokenizers`.
+        to.origins.resize(to.text.size(), chars > 0             ? CharRange{number, number + chars}
+                                          : number > first_char ? CharRange{number - 1, number}
+                                                                : CharRange{number, number});
         number += chars;
       }
       done = match.end;

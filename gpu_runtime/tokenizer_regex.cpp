@@ -201,7 +201,7 @@ void Regex::find_all(std::string_view text, Piece piece, std::vector<Piece>& mat
                               "{}: {}; give shorter texts, or use a tokenizer that is in order",
                               code_->name, size, at, message_of(status)));
     }
-    if (found[1] < found[0]) {  // \K in a lookahead
+    if (found[1] < found[0] || found[0] < at) {  // \K in a lookaround, where PCRE2 allows it
       throw Error(ErrorCode::invalid_argument,
                   fmt::format("{}: its regular expression matches backwards (\\K)", code_->name));
     }

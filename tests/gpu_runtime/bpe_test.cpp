@@ -1,11 +1,13 @@
 // BPE and Unigram end to end: small vocabularies counted by hand, and hostile ones.
 #include <doctest/doctest.h>
 
+#include <ctime>
 #include <string>
 #include <vector>
 
 #include "gpu_runtime/json.h"
 #include "gpu_runtime/tokenizer.h"
+#include "gpu_runtime/tokenizer_merges.h"
 #include "tests/gpu_runtime/support.h"
 
 using namespace gpumcp::gpu_runtime;
@@ -101,6 +103,95 @@ TEST_CASE("a streamed text never shows part of a character, and adds up to the w
   CHECK(tokenizer.decode(Ids{face[0], face[1], face[2], face[4]}) == "\xef\xbf\xbd ");
   stream.push(tokenizer.encode("\xe4\xb8\xad").ids[0]);
   CHECK(stream.finish() == "\xef\xbf\xbd");
+}
+
+TEST_CASE("a streamed U+FFFD is not taken for part of the character behind it") {
+  const Tokenizer tokenizer = load(byte_level());
+  std::string text;
+  for (int n = 1; n < 60; n += 7) {  // short runs, and ones that are not waited for to the end
+    for (int i = 0; i < n; ++i) text += "\xef\xbf\xbd";
+    text += "\xf0\x9f\x98\x80 ";
+  }
+  StreamDecoder stream(tokenizer);
+  std::string shown;
+  for (const std::int32_t id : tokenizer.encode(text).ids) shown += stream.push(id);
+  CHECK(shown + stream.finish() == text);
+}
+
+TEST_CASE("offsets follow the text where a normal form puts marks into another order") {
+  Json json = small_bpe();
+  json["normalizer"] = {{"type", "NFD"}};
+  json["model"]["fuse_unk"] = true;
+  // U+0301 (class 230) stands before U+0323 (class 220), and comes behind it.
+  const Encoding encoding = load(json).encode("a\xcc\x81\xcc\xa3", {.return_offsets = true});
+  CHECK(encoding.offsets == std::vector<std::pair<std::uint32_t, std::uint32_t>>{{0, 1}, {1, 3}});
+}
+
+TEST_CASE("offsets stay inside the text where a normalizer puts text for nothing") {
+  Json json = small_bpe();
+  const auto put = [](const char* regex) {
+    return Json{{"type", "Replace"}, {"pattern", {{"Regex", regex}}}, {"content", "a"}};
+  };
+  using Offsets = std::vector<std::pair<std::uint32_t, std::uint32_t>>;
+  const auto offsets = [&](Json normalizers, std::string_view text) {
+    json["normalizer"] = {{"type", "Sequence"}, {"normalizers", std::move(normalizers)}};
+    return load(json).encode(text, {.return_offsets = true}).offsets;
+  };
+  CHECK(offsets({put("$")}, "cc") == Offsets{{0, 1}, {1, 2}, {1, 2}});
+  CHECK(offsets({put("^")}, "cc") == Offsets{{0, 0}, {0, 1}, {1, 2}});
+  // The second one looked up the character behind the last of what the first had made.
+  CHECK(offsets({put("$"), put("$")}, "c") == Offsets{{0, 1}, {0, 1}, {0, 1}});
+  CHECK(offsets({put("^"), put("^")}, "c") == Offsets{{0, 0}, {0, 0}, {0, 1}});
+  CHECK(offsets({{{"type", "Strip"}}, put("$")}, " ").empty());
+}
+
+TEST_CASE("merges that were chosen to collide are found as soon as others") {
+  // Pairs that a multiplication by a constant, which anybody can read in the source, puts into 64
+  // places of a table of 2^18: each one would be found behind all that came before it.
+  constexpr std::size_t kMerges = 1 << 16;
+  std::vector<std::pair<std::int32_t, std::int32_t>> pairs;
+  for (std::uint64_t right = 0; pairs.size() < kMerges; ++right) {
+    for (std::uint64_t left = 0; left < 4096; ++left) {
+      if (((left << 32 | right) * 0x9e3779b97f4a7c15u >> 24) % (2 * kMerges) >= 64) continue;
+      for (std::int32_t i = 0; i < 1023; ++i)
+        pairs.emplace_back(static_cast<std::int32_t>(left) + 4096 * i,
+                           static_cast<std::int32_t>(right));
+    }
+  }
+  const auto began = std::clock();
+  Merges merges(kMerges);
+  for (std::size_t i = 0; i < kMerges; ++i)
+    merges.add(pairs[i].first, pairs[i].second, {static_cast<std::uint32_t>(i), 1});
+  for (std::size_t i = 0; i < kMerges; ++i)
+    REQUIRE(merges.find(pairs[i].first, pairs[i].second).rank == i);
+  CHECK(std::clock() - began < 2 * CLOCKS_PER_SEC);
+}
+
+TEST_CASE("cleaning a long WordPiece token up takes time in its length alone") {
+  std::string token;
+  for (int i = 0; i < 1 << 18; ++i) token += " .";
+  const Json json = {
+      {"model",
+       {{"type", "WordPiece"}, {"unk_token", "[UNK]"}, {"vocab", {{"[UNK]", 0}, {token, 1}}}}},
+      {"decoder", {{"type", "WordPiece"}}}};
+  CHECK(load(json).decode(Ids{1}) == std::string(1 << 18, '.'));  // quadratic, it took minutes
+}
+
+TEST_CASE("a long token, many times, is not decoded to gigabytes") {
+  Json json = small_bpe();
+  json["model"]["vocab"][std::string(1 << 20, 'x')] = 7;
+  const Tokenizer tokenizer = load(json);
+  CHECK(tokenizer.decode(Ids{7, 0}).size() == (1 << 20) + 2);  // joined by a space
+  CHECK(contains(message_of(ErrorCode::invalid_argument, [&] { tokenizer.decode(Ids(300, 7)); }),
+                 "decode to more than"));
+}
+
+TEST_CASE("an added token that the normalizer makes too long is refused with the file") {
+  Json json = small_bpe();
+  json["normalizer"] = {
+      {"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", std::string(1 << 20, 'a')}};
+  json["added_tokens"] = {{{"id", 9}, {"content", std::string(40, 'a')}, {"normalized", true}}};
+  CHECK(contains(message_of(ErrorCode::corrupt_checkpoint, [&] { load(json); }), "added_tokens"));
 }
 
 TEST_CASE("bytes stand in for characters that the vocabulary lacks") {
