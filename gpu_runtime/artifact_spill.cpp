@@ -74,6 +74,8 @@ std::int64_t to_milliseconds(ArtifactTime time) {
 }
 
 ArtifactTime from_milliseconds(std::int64_t n) {
+  constexpr std::int64_t kFar = 9'000'000'000'000;  // the year 2255; what nanoseconds still hold
+  n = std::clamp(n, -kFar, kFar);
   return ArtifactTime(
       std::chrono::duration_cast<ArtifactTime::duration>(std::chrono::milliseconds(n)));
 }

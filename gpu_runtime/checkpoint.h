@@ -5,11 +5,11 @@
 // before a byte of weights is. Immutable after open(), so any thread may read it; a cheap handle.
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "gpu_runtime/export.h"
@@ -49,7 +49,7 @@ class GPUMCP_RUNTIME_API Checkpoint {
     std::filesystem::path folder;
     std::vector<std::shared_ptr<const SafetensorsFile>> files;
     std::vector<Entry> entries;
-    std::unordered_map<std::string_view, std::size_t> by_name;
+    std::map<std::string_view, std::size_t> by_name;  // not hashed: see safetensors.h
     std::uint64_t nbytes = 0;
   };
   explicit Checkpoint(std::shared_ptr<const State> state) : state_(std::move(state)) {}

@@ -14,7 +14,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "gpu_runtime/dtype.h"
@@ -77,7 +76,8 @@ class GPUMCP_RUNTIME_API SafetensorsFile {
 
   std::filesystem::path path_;
   SafetensorsHeader header_;
-  std::unordered_map<std::string_view, const TensorInfo*> by_name_;
+  // Sorted, not hashed: a hostile file may hold a million names that collide.
+  std::map<std::string_view, const TensorInfo*> by_name_;
   const std::byte* mapping_ = nullptr;
   int fd_ = -1;
   std::uint64_t file_size_ = 0;
