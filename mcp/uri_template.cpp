@@ -1,11 +1,14 @@
 #include "mcp/uri_template.h"
 
 #include <fmt/format.h>
+#include <re2/re2.h>
 
 #include <algorithm>
 
 namespace gpumcp::mcp {
 namespace {
+
+constexpr size_t kMaxUriBytes = 64 << 10;
 
 struct Part {
   std::string_view text;  // a literal, or a variable's name
@@ -60,36 +63,36 @@ std::string percent_decode(std::string_view text) {
 
 }  // namespace
 
+// By RE2: what a variable takes may have to be given back when a later part does not fit, and that
+// in time linear in the URI, whatever a client sends.
 std::optional<UriVariables> match_uri_template(std::string_view uri_template,
                                                std::string_view uri) {
   const auto parts = parse(uri_template);
-  if (!parts) return std::nullopt;
-  UriVariables variables;
-  for (size_t i = 0; i < parts->size(); ++i) {
-    const Part& part = (*parts)[i];
+  if (!parts || uri.size() > kMaxUriBytes) return std::nullopt;
+  std::string pattern;
+  std::vector<std::string_view> names;
+  for (const Part& part : *parts) {
     if (part.kind == 'L') {
-      if (!uri.starts_with(part.text)) return std::nullopt;
-      uri.remove_prefix(part.text.size());
+      pattern += re2::RE2::QuoteMeta({part.text.data(), part.text.size()});
       continue;
     }
-    if (part.kind == '/') {
-      if (!uri.starts_with('/')) return std::nullopt;
-      uri.remove_prefix(1);
-    }
-    // Up to the next literal; a reserved expansion takes as much as it can, the others stop at the
-    // first delimiter.
-    const bool last = i + 1 == parts->size();
-    const std::string_view next = last                          ? std::string_view()
-                                  : (*parts)[i + 1].kind == 'L' ? (*parts)[i + 1].text
-                                                                : std::string_view("/");
-    size_t end = last ? uri.size() : part.kind == '+' ? uri.rfind(next) : uri.find(next);
-    if (part.kind != '+') end = std::min(end, uri.find_first_of("/?#"));
-    if (end == uri.npos) end = last ? uri.size() : 0;
-    if (end == 0) return std::nullopt;
-    variables[std::string(part.text)] = percent_decode(uri.substr(0, end));
-    uri.remove_prefix(end);
+    if (part.kind == '/') pattern += '/';
+    // A reserved expansion takes as much as it can, the others as little, and no delimiter.
+    pattern += part.kind == '+' ? "(.+)" : "([^/?#]+?)";
+    names.push_back(part.text);
   }
-  if (!uri.empty()) return std::nullopt;
+  re2::RE2::Options options(re2::RE2::Latin1);  // bytes, as they come
+  options.set_dot_nl(true);
+  options.set_log_errors(false);
+  const re2::RE2 expression(pattern, options);
+  std::vector<re2::StringPiece> found(names.size() + 1);
+  if (!expression.ok() ||
+      !expression.Match({uri.data(), uri.size()}, 0, uri.size(), re2::RE2::ANCHOR_BOTH,
+                        found.data(), static_cast<int>(found.size())))
+    return std::nullopt;
+  UriVariables variables;
+  for (size_t i = 0; i < names.size(); ++i)
+    variables[std::string(names[i])] = percent_decode({found[i + 1].data(), found[i + 1].size()});
   return variables;
 }
 

@@ -1,7 +1,8 @@
 // URI templates (RFC 6570) the other way round: which variables make this URI. Pure functions.
-// What is matched: literals, {name} (one or more characters other than / ? # and reserved
-// delimiters, percent-decoded), {+name} and {/name} (the latter after a '/'). Other operators are
-// refused by check_uri_template(), which registration calls.
+// What is matched: literals, {name} (one or more characters other than / ? #, percent-decoded, so
+// that the value may hold them), {+name} (anything) and {/name} (as {name}, after a '/'). Other
+// operators are refused by check_uri_template(), which registration calls. URIs of more than 64 KB
+// match nothing.
 #pragma once
 
 #include <map>

@@ -268,6 +268,11 @@ TEST_CASE("URI templates match what they make, and nothing else") {
       {"a://{x}-{y}", "a://1-2", {{{"x", "1"}, {"y", "2"}}}},
       {"f:///{+path}", "f:///a/b.txt", {{{"path", "a/b.txt"}}}},
       {"f:///{+path}/end", "f:///a/end/end", {{{"path", "a/end"}}}},
+      {"f://{+dir}/{name}/lines/{n}",  // {+dir} must leave a "/" to those behind it
+       "f://a/b/c/lines/3",
+       {{{"dir", "a/b"}, {"name", "c"}, {"n", "3"}}}},
+      {"a://{x}-end", "a://b-end-end", {{{"x", "b-end"}}}},
+      {"a://{x}", "a://%2e%2e%2fb", {{{"x", "../b"}}}},
       {"a://h{/p,}", "a://h/x", {}},
       {"a://h{/p}", "a://h/x%2", {{{"p", "x%2"}}}},
       {"a://h{/p}{/q}", "a://h/x/y", {{{"p", "x"}, {"q", "y"}}}},
@@ -277,6 +282,7 @@ TEST_CASE("URI templates match what they make, and nothing else") {
     CAPTURE(uri);
     CHECK(match_uri_template(uri_template, uri) == expected);
   }
+  CHECK(!match_uri_template("a://{+x}/a/{+y}", "a://" + std::string(1 << 20, 'a')));
   for (const char* bad : {"", "a://b", "a://{x}{y}", "a://{?q}", "a://{", "a://{x*}"})
     CHECK_FALSE(check_uri_template(bad).empty());
 }
