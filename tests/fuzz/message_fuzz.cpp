@@ -2,6 +2,7 @@
 // Also the decoders that a client runs on what a server sends.
 #include <string>
 
+#include "mcp/client_cache.h"
 #include "mcp/message.h"
 #include "mcp/server.h"
 #include "mcp/session.h"
@@ -52,6 +53,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
           FUZZ_CHECK(parse_json(to_text(*result, version)));
       }
       (void)resource_contents_from_text(message->result());
+      (void)get_prompt_result_from_text(message->result());
+      FUZZ_CHECK(CacheHint::of(message->result()).ttl <= std::chrono::hours(24));
     }
   }
   if (auto json = parse_json(text)) (void)tool_from_json(*json);
