@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "gpu_runtime/checkpoint.h"
-#include "gpu_runtime/model_config.h"
 #include "gpu_runtime/export.h"
+#include "gpu_runtime/model_config.h"
 #include "gpu_runtime/models/transformer.h"
 
 namespace gpumcp::gpu_runtime {
