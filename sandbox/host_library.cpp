@@ -42,7 +42,7 @@ mcp::Result<mcp::Json> read_source(const fs::path& source) {
                     (scripts_folder() / "run_host.py").string(), "manifest", source.string()});
   if (!done)
     return fail(ErrorCode::io_error,
-                fmt::format("{}: reading a Python interface needs python3, 3.8 or newer, on PATH "
+                fmt::format("{}: reading a Python interface needs python3, 3.9 or newer, on PATH "
                             "(or GPUMCP_PYTHON): {}",
                             source.string(), done.error().message));
   if (done->code != 0) {

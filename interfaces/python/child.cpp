@@ -297,7 +297,7 @@ void Child::spawn(const std::string& python) {
   } catch (const std::exception& e) {
     for (int fd : {pair[0], pair[1], log[0], log[1]}) ::close(fd);
     throw std::runtime_error(fmt::format(
-        "{}; install Python 3.8 or newer, or name an interpreter: --python PATH", e.what()));
+        "{}; install Python 3.9 or newer, or name an interpreter: --python PATH", e.what()));
   }
   ::close(pair[1]);
   ::close(log[1]);

@@ -62,7 +62,7 @@ def find_python(version, requires):
             raise Failure(f"python {version}: that is no Python interpreter")
         return version
     names = [f"python{version}"] if version else []
-    names += ["python3"] + [f"python3.{minor}" for minor in range(15, 7, -1)]
+    names += ["python3"] + [f"python3.{minor}" for minor in range(15, 8, -1)]
     found = []
     for name in names:
         path = shutil.which(name)

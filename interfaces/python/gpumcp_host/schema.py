@@ -176,8 +176,6 @@ class Schemas:
 
     def _items(self, node):
         inner = node.slice
-        if type(inner).__name__ == "Index":  # Python 3.8
-            inner = inner.value
         return list(inner.elts) if isinstance(inner, ast.Tuple) else [inner]
 
     def _subscript(self, node, source):
