@@ -50,7 +50,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (message->kind() == Message::Kind::result) {
       if (auto result = call_tool_result_from_text(message->result())) {
         for (std::string_view version : kVersions)
-          FUZZ_CHECK(parse_json(to_text(*result, version)));
+          FUZZ_CHECK(scan_json(to_text(*result, version)));  // 1e999 passes as it came
       }
       (void)resource_contents_from_text(message->result());
       (void)get_prompt_result_from_text(message->result());

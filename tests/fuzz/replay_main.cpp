@@ -1,6 +1,8 @@
 // Runs a fuzz target without a fuzzer: every line of the corpus files (\N newline, \R return, \XNN
 // a byte), and a fixed number of mutations of each, from a fixed seed. Usage: target [--mutations
 // N] FILE…
+#include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <iostream>
@@ -37,7 +39,23 @@ std::string unescape(const std::string& line) {
   return out;
 }
 
+// What runs now, so that a failed check can show its input in the corpus's own spelling.
+const std::string* running = nullptr;
+
+void show_running(int) {
+  std::fputs("the input was: ", stderr);
+  for (const char c : running ? *running : std::string()) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte >= 0x7F)
+      std::fprintf(stderr, "\\X%02X", byte);
+    else
+      std::fputc(c, stderr);
+  }
+  std::fputc('\n', stderr);
+}
+
 void run(const std::string& input) {
+  running = &input;
   LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(input.data()), input.size());
 }
 
@@ -62,6 +80,7 @@ int main(int argc, char** argv) {
     std::cerr << "no inputs\n";
     return 1;
   }
+  std::signal(SIGABRT, show_running);
   std::mt19937 random(1);
   const std::string interesting = "{}[]\",:\\0e.-\n\r\x80\xC3\xFF ";
   size_t count = 0;

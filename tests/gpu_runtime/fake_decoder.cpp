@@ -31,7 +31,8 @@ at::Tensor FakeDecoder::decode(std::span<const DecodeRow> rows) {
     if (!row.want_scores) continue;
     const std::int32_t last = row.tokens.back();
     if (last == kNotANumber) out[0] = std::numeric_limits<float>::quiet_NaN();
-    out[(last + 1) % kVocabulary] = 5;
+    // A text that goes on for long reaches no odd token.
+    out[last + 1 == kBreaks ? 0 : (last + 1) % kVocabulary] = 5;
     out += kVocabulary;
   }
   return scores;
