@@ -45,6 +45,10 @@ struct Recorder {
     std::unique_lock lock(mutex);
     changed.wait(lock, [&] { return entered >= count; });
   }
+  int entered_so_far() {
+    std::scoped_lock lock(mutex);
+    return entered;
+  }
   void wait_for_begun(int count) {
     std::unique_lock lock(mutex);
     changed.wait(lock, [&] { return begun >= count; });

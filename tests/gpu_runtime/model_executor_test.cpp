@@ -30,8 +30,9 @@ struct Rig {
   // Makes a call that the model is held in; what is submitted now gathers.
   std::future<ModelResult> keep_busy() {
     recorder->hold();
+    const int before = recorder->entered_so_far();
     auto first = call({row_of(0)});
-    recorder->wait_for_entered(1);
+    recorder->wait_for_entered(before + 1);
     return first;
   }
   // A call that is known to wait in the queue.
