@@ -41,7 +41,7 @@ struct Fixture {
   std::pair<std::vector<std::int64_t>, std::vector<float>> part(const std::string& query) {
     const Array array = read_array(store, uri + query);
     std::vector<float> values(array.data.size() / sizeof(float));
-    std::memcpy(values.data(), array.data.data(), array.data.size());
+    if (!values.empty()) std::memcpy(values.data(), array.data.data(), array.data.size());
     return {array.shape, values};
   }
   std::string refused(const std::string& query) {
