@@ -49,3 +49,14 @@ add_test(NAME mcp_transcripts COMMAND mcp_transcripts
   ${CMAKE_CURRENT_SOURCE_DIR}/transcripts/modern.jsonl
   ${CMAKE_CURRENT_SOURCE_DIR}/transcripts/legacy.jsonl
   ${CMAKE_CURRENT_SOURCE_DIR}/transcripts/errors.jsonl)
+
+# The snippets of docs/mcp.md, compiled and run; what the document shows is the same.
+set(doc_snippets ${CMAKE_CURRENT_SOURCE_DIR}/mcp/docs_server_test.cpp ${CMAKE_CURRENT_SOURCE_DIR}/mcp/docs_client_test.cpp)
+add_executable(mcp_docs_test mcp/main.cpp ${doc_snippets})
+target_link_libraries(mcp_docs_test PRIVATE gpumcp::mcp doctest::doctest gpumcp::build)
+target_compile_definitions(mcp_docs_test PRIVATE GPUMCP_PROCESS_SERVER="$<TARGET_FILE:mcp_process_server>")
+add_dependencies(mcp_docs_test mcp_process_server)
+add_test(NAME mcp_docs COMMAND mcp_docs_test)
+find_program(GPUMCP_PYTHON python3 REQUIRED)
+add_test(NAME mcp_docs_quotes COMMAND ${GPUMCP_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/mcp/quote_docs.py
+  ${PROJECT_SOURCE_DIR}/docs/mcp.md ${doc_snippets})
