@@ -20,6 +20,8 @@ struct SandboxOptions {
   std::vector<std::string> python_packages, env, secrets;
   std::string python, gpu;
   int gpu_count = 1;
+  std::vector<std::string> model_idle, pin;
+  std::string warm_idle, device_memory, host_memory;
   double cancel_grace_s = 5;
   int threads = 0;
   // Tools of the worker that only this program calls (interfaces/shell); served beside the others.
@@ -35,6 +37,7 @@ struct SandboxOptions {
   std::vector<sandbox::Manifest> manifests() const;
   sandbox::SandboxConfig config(const std::vector<sandbox::Manifest>& manifests) const;
   std::filesystem::path workspace_folder() const;
+  mcp::Json runtime() const;  // SandboxConfig::runtime
 };
 
 // A server that lists the interfaces' tools, and the front that runs them in the sandbox's worker.

@@ -99,11 +99,15 @@ void Front::attach(mcp::Server& server, std::vector<Manifest> manifests) {
                   [&](auto& one) { return !templates_seen.insert(one.uriTemplate).second; });
     server.add_forwarded(std::move(manifest.tools), std::move(manifest.templates),
                          [this](std::shared_ptr<mcp::ForwardedRequest> request) {
-                           auto forward = std::make_shared<Forward>();
-                           forward->request = std::move(request);
-                           submit(std::move(forward));
+                           forward(std::move(request));
                          });
   }
+}
+
+void Front::forward(std::shared_ptr<mcp::ForwardedRequest> request) {
+  auto forward = std::make_shared<Forward>();
+  forward->request = std::move(request);
+  submit(std::move(forward));
 }
 
 void Front::submit(std::shared_ptr<Forward> forward) {

@@ -19,6 +19,7 @@ mcp::Json SandboxConfig::to_json() const {
   for (auto& path : interfaces) paths.push_back(path.string());
   json["interfaces"] = std::move(paths);
   json["models"] = models;
+  if (!runtime.empty()) json["runtime"] = runtime;
   json["default_model"] = default_model;
   if (provider != "local") {
     json["provider"] = provider;
@@ -53,6 +54,7 @@ SandboxConfig SandboxConfig::from_json(const mcp::Json& json) try {
   config.gpu = json.value("gpu", "");
   config.gpu_count = json.value("gpu_count", 1);
   config.device = json.value("device", "auto");
+  config.runtime = json.value("runtime", mcp::Json::object());
   config.threads = json.value("threads", 0);
   config.cancel_grace_s = json.value("cancel_grace_s", 5.0);
   const mcp::Json& idle = json.at("idle_s");

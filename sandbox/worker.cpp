@@ -49,6 +49,7 @@ mcp::Json plugin_options(const SandboxConfig& config) {
   mcp::Json options = {{"device", config.device}, {"models", config.models}};
   if (!config.default_model.empty()) options["default_model"] = config.default_model;
   if (config.threads > 0) options["threads"] = config.threads;
+  options.update(config.runtime);
   options["artifact_dir"] = (cache_folder() / "artifacts" / config.key()).string();
   options["workspace"] = (cache_folder() / "workspace").string();
   return options;
