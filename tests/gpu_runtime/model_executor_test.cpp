@@ -304,7 +304,9 @@ TEST_CASE("a device that works beside the CPU gets its next batch while one runs
   auto second = run(2);
   recorder->wait_for_begun(2);  // while the first is still on the device
   CHECK(recorder->seen().empty());
-  auto third = run(3), fourth = run(4);
+  auto third = run(3);  // one after the other, so that they stand in the batch in this order
+  wait_until([&] { return executor.stats().waiting_calls == 1; });
+  auto fourth = run(4);
   wait_until([&] { return executor.stats().waiting_calls == 2; });
   recorder->let_go();
   CHECK(first.get().gpu_ms == 7);  // the device's own time
