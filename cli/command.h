@@ -27,6 +27,7 @@ Command call_command();
 Command config_command();
 Command embed_command();
 Command expose_command();
+Command generate_command();
 Command manifest_command();
 Command models_command();
 Command doctor_command();

@@ -132,4 +132,30 @@ std::vector<Generation> AutoModelForCausalLM::generate(const BatchEncoding& inpu
   return generate_texts(*model_, std::move(prompts), options, on_text);
 }
 
+std::vector<std::pair<std::int32_t, double>> AutoModelForCausalLM::next_tokens(
+    TokenRow row, std::int64_t count) const {
+  std::vector<TokenRow> rows{std::move(row)};
+  const ModelResult result = run(*model_, std::move(rows), {.last_logits = true});
+  c10::InferenceMode inference;
+  const at::Tensor probabilities = at::softmax(result.rows[0].logits[0], 0);
+  const std::int64_t most = std::min(std::max<std::int64_t>(count, 1), probabilities.size(0));
+  auto [best, where] = at::topk(probabilities, most);
+  best = best.cpu();
+  where = where.cpu();
+  std::vector<std::pair<std::int32_t, double>> out;
+  for (std::int64_t i = 0; i < most; ++i) {
+    out.emplace_back(static_cast<std::int32_t>(where.const_data_ptr<std::int64_t>()[i]),
+                     best.const_data_ptr<float>()[i]);
+  }
+  return out;
+}
+
+std::vector<float> AutoModelForCausalLM::token_log_probabilities(TokenRow row) const {
+  std::vector<TokenRow> rows{std::move(row)};
+  const ModelResult result = run(*model_, std::move(rows), {.log_probabilities = true});
+  const at::Tensor& values = result.rows[0].log_probabilities;
+  const float* first = values.const_data_ptr<float>();
+  return {first, first + values.size(0)};
+}
+
 }  // namespace gpumcp::gpu_runtime

@@ -87,6 +87,11 @@ class GPUMCP_RUNTIME_API AutoModelForCausalLM {
                                    const GenerationOptions& options = {},
                                    const OnText& on_text = nullptr) const;
 
+  // The likeliest next tokens behind a text with their probabilities, the likeliest first.
+  std::vector<std::pair<std::int32_t, double>> next_tokens(TokenRow row, std::int64_t count) const;
+  // log p of each token but the first, given those before it (natural logarithm).
+  std::vector<float> token_log_probabilities(TokenRow row) const;
+
   // What the folder's generation_config.json says.
   GenerationConfig generation_config() const { return model_->generation_config(); }
   AutoConfig config() const;

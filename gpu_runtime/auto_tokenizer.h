@@ -48,6 +48,15 @@ class GPUMCP_RUNTIME_API AutoTokenizer {
                            const EncodeOptions& options = {}) const;
   std::string decode(std::span<const std::int32_t> ids, bool skip_special_tokens = true) const;
 
+  // Messages to the text that the model was trained on, as in transformers. It has its special
+  // tokens already: tokenize it with add_special_tokens = false. Error(unsupported) for a model
+  // without a chat template; see template/chat_template.h.
+  std::string apply_chat_template(const OrderedJson& messages,
+                                  const ChatTemplateOptions& options = {}) const {
+    return chat_template().render(messages, options);
+  }
+  const ChatTemplate& chat_template() const { return model_->chat_template(); }
+
   // The smaller of the tokenizer's own limit and the model's positions; nothing when neither is
   // known.
   std::optional<std::size_t> max_length() const;

@@ -21,14 +21,17 @@ struct Want {
   bool pooled = false;  // the vector that the model's own modules make of it
   bool raw = false;     // … without their normalisation
   bool last_hidden_state = false;
-  bool hidden_states = false;  // the embeddings and each layer's output
-  bool logits = false;         // a score of every next token, behind every token
+  bool hidden_states = false;      // the embeddings and each layer's output
+  bool logits = false;             // a score of every next token, behind every token
+  bool last_logits = false;        // … behind the last token alone
+  bool log_probabilities = false;  // of each token but the first, given those before it
 };
 
 // pooled: float32 [dims] in host memory. The others: [n, d] on the model's device; logits is
-// float32 [n, vocab_size].
+// float32 [n, vocab_size] ([1, vocab_size] for last_logits), log_probabilities float32 [n - 1] in
+// host memory.
 struct RowResult {
-  at::Tensor pooled, last_hidden_state, logits;
+  at::Tensor pooled, last_hidden_state, logits, log_probabilities;
   std::vector<at::Tensor> hidden_states;
 };
 

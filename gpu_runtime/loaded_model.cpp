@@ -85,6 +85,21 @@ at::Tensor LoadedModel::logits_of(const at::Tensor& hidden) const {
   return logits;
 }
 
+at::Tensor LoadedModel::log_probabilities_of(const at::Tensor& hidden,
+                                             const at::Tensor& ids) const {
+  // In pieces: the scores of a long text would take gigabytes.
+  constexpr std::int64_t kPiece = 256;
+  std::vector<at::Tensor> parts{at::empty({0}, at::kFloat)};
+  const std::int64_t last = hidden.size(0) - 1;
+  for (std::int64_t begin = 0; begin < last; begin += kPiece) {
+    const std::int64_t count = std::min(kPiece, last - begin);
+    const at::Tensor scores = logits_of(hidden.narrow(0, begin, count));
+    const at::Tensor chosen = scores.gather(1, ids.narrow(0, begin + 1, count).unsqueeze(1));
+    parts.push_back((chosen.squeeze(1) - scores.logsumexp(1)).cpu());
+  }
+  return at::cat(parts);
+}
+
 void LoadedModel::require_finite(const at::Tensor& values) {
   // Their sum was not finite: it is cheap, and NaN or infinite when a term is. It may have
   // overflowed without.
@@ -213,7 +228,7 @@ LoadedModel::Chunk LoadedModel::launch_chunk(std::vector<const BatchRow*> rows,
     any.raw |= row->want->pooled && row->want->raw;
     any.last_hidden_state |= row->want->last_hidden_state;
     any.hidden_states |= row->want->hidden_states;
-    any.logits |= row->want->logits;
+    any.logits |= row->want->logits || row->want->last_logits || row->want->log_probabilities;
   }
   PackedBatch batch = pack(tokens, device_);
   batch.wanted = &wanted;
@@ -237,7 +252,12 @@ LoadedModel::Chunk LoadedModel::launch_chunk(std::vector<const BatchRow*> rows,
       at::Tensor part = all.narrow(0, begin, length);
       return chunk.rows.size() == 1 ? part : part.clone();
     };
-    if (want.logits) result.logits = logits_of(states.last.narrow(0, begin, length));
+    const at::Tensor hidden = states.last.narrow(0, begin, length);
+    if (want.logits) result.logits = logits_of(hidden);
+    if (want.last_logits) result.logits = logits_of(hidden.narrow(0, length - 1, 1));
+    if (want.log_probabilities) {
+      result.log_probabilities = log_probabilities_of(hidden, batch.ids.narrow(0, begin, length));
+    }
     if (want.last_hidden_state) result.last_hidden_state = own(states.last);
     if (want.hidden_states) {
       result.hidden_states.clear();

@@ -48,6 +48,7 @@ class LoadedModel final : public BatchModel, public DecodeModel {
   void settle(Chunk& chunk);
   const Pooling& pooling();  // read at the first use: a model that never pools need not have it
   at::Tensor logits_of(const at::Tensor& hidden) const;
+  at::Tensor log_probabilities_of(const at::Tensor& hidden, const at::Tensor& ids) const;
   // For the error path: `values` are those that came out.
   void require_finite(const at::Tensor& values);
 

@@ -69,6 +69,12 @@ const GenerationConfig& ResidentModel::generation_config() {
   return *generation_config_;
 }
 
+const ChatTemplate& ResidentModel::chat_template() {
+  std::scoped_lock lock(files_mutex_);
+  if (!chat_template_) chat_template_.emplace(ChatTemplate::from_pretrained(folder()));
+  return *chat_template_;
+}
+
 const Tokenizer& ResidentModel::tokenizer() {
   std::scoped_lock lock(files_mutex_);
   if (!tokenizer_) tokenizer_.emplace(Tokenizer::from_pretrained(folder()));

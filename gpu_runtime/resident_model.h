@@ -30,6 +30,7 @@
 #include "gpu_runtime/model_loader.h"
 #include "gpu_runtime/model_store.h"
 #include "gpu_runtime/residency.h"
+#include "gpu_runtime/template/chat_template.h"
 #include "gpu_runtime/tokenizer.h"
 
 namespace gpumcp::gpu_runtime {
@@ -64,6 +65,7 @@ class GPUMCP_RUNTIME_API ResidentModel : public std::enable_shared_from_this<Res
   const ModelConfig& config();
   const SentenceTransformerConfig& sentence_config();
   const GenerationConfig& generation_config();
+  const ChatTemplate& chat_template();  // Error(unsupported): it has none
   const Tokenizer& tokenizer();
   c10::Device device();
 
@@ -141,6 +143,7 @@ class GPUMCP_RUNTIME_API ResidentModel : public std::enable_shared_from_this<Res
   std::optional<ModelConfig> config_;
   std::optional<SentenceTransformerConfig> sentence_config_;
   std::optional<GenerationConfig> generation_config_;
+  std::optional<ChatTemplate> chat_template_;
   std::optional<Tokenizer> tokenizer_;
 
   mutable std::mutex mutex_;

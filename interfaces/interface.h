@@ -25,6 +25,7 @@
 namespace gpumcp {
 
 using gpu_runtime::AutoModel;
+using gpu_runtime::AutoModelForCausalLM;
 using gpu_runtime::AutoTokenizer;
 using gpu_runtime::ModelPath;
 using gpu_runtime::SentenceTransformer;

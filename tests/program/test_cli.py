@@ -7,7 +7,7 @@ import re
 import pytest
 from conftest import BIN, MINILM, TEST_TOOLS
 
-SUBCOMMANDS = ["serve", "call", "tools", "embed", "tokenize", "models", "pull", "doctor", "manifest", "worker", "status",
+SUBCOMMANDS = ["serve", "call", "tools", "embed", "tokenize", "generate", "models", "pull", "doctor", "manifest", "worker", "status",
                "stop", "config", "version"]
 HOSTS = ["claude-desktop", "claude-code", "codex", "gemini", "vscode", "cursor"]
 OK, USAGE, UNREACHABLE, TOOL_ERROR = 0, 1, 4, 5

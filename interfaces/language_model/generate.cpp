@@ -1,0 +1,160 @@
+// generate and chat: text that goes on from a prompt, or answers messages; streamed as progress.
+#include "interfaces/language_model/language_model.h"
+
+namespace gpumcp::interfaces {
+namespace {
+
+struct GeneratedText {
+  std::string text, finish_reason;
+  std::optional<std::string> stop_string;
+  std::optional<std::vector<std::string>> texts;
+  int64_t prompt_tokens, new_tokens;
+  std::optional<int64_t> seed;
+};
+GPUMCP_DESCRIBE_DOC(
+    GeneratedText, (text, "What the model wrote, without the prompt and the stop string."),
+    (finish_reason,
+     "eos: the model ended it; length: max_new_tokens; stop: a stop string came; context: the "
+     "model's context is full."),
+    (stop_string, "The stop string that came."), (texts, "With n above 1: all texts."),
+    (prompt_tokens, "Tokens of the prompt."), (new_tokens, "Tokens that were generated, in all."),
+    (seed, "With sampling: the seed that gives the same text again."))
+
+struct Message {
+  std::string role, content;
+};
+GPUMCP_DESCRIBE_DOC(Message, (role, "system, user or assistant."), (content, "The text."))
+
+constexpr int64_t kMaxTexts = 8;
+
+struct Sampling {
+  int64_t max_new_tokens;
+  std::optional<double> temperature;
+  std::optional<int64_t> top_k;
+  std::optional<double> top_p, min_p, repetition_penalty;
+  std::optional<int64_t> seed;
+  std::vector<std::string> stop;
+  int64_t n;
+
+  gpu_runtime::GenerationOptions options() const {
+    gpu_runtime::GenerationOptions out;
+    out.max_new_tokens = max_new_tokens;
+    out.temperature = temperature;
+    out.top_k = top_k;
+    out.top_p = top_p;
+    out.min_p = min_p;
+    out.repetition_penalty = repetition_penalty;
+    if (seed) out.seed = static_cast<uint64_t>(*seed);
+    out.stop = stop;
+    return out;
+  }
+};
+
+GeneratedText run(const LanguageModel& lm, const gpu_runtime::BatchEncoding& prompt,
+                  const Sampling& sampling, Context& context) {
+  const gpu_runtime::GenerationOptions options = sampling.options();
+  const auto n = static_cast<size_t>(sampling.n);
+  const gpu_runtime::BatchEncoding inputs(
+      std::vector<gpu_runtime::Encoding>(n, prompt.rows().at(0)));
+  std::vector<size_t> tokens(n);
+  double shown = 0;
+  const auto total = static_cast<double>(sampling.max_new_tokens * sampling.n);
+  const auto texts = lm.model.generate(inputs, options, [&](const gpu_runtime::TextPiece& piece) {
+    tokens[piece.sequence] = piece.tokens;
+    double done = 0;
+    for (const size_t count : tokens) done += static_cast<double>(count);
+    // What is only certain after the last token comes with no new token; the result has it.
+    if (done <= shown) return;
+    shown = done;
+    // Several texts at once would be a muddle; of them only the count is told.
+    context.progress(done, total, n == 1 ? piece.text : std::string_view());
+  });
+  GeneratedText out{.text = texts[0].text,
+                    .finish_reason = std::string(to_string(texts[0].reason)),
+                    .prompt_tokens = texts[0].prompt_tokens,
+                    .new_tokens = 0};
+  if (!texts[0].stop_string.empty()) out.stop_string = texts[0].stop_string;
+  if (!lm.model.generation_config().with(options).greedy())
+    out.seed = static_cast<int64_t>(texts[0].seed);
+  if (n > 1) out.texts.emplace();
+  for (const auto& one : texts) {
+    out.new_tokens += static_cast<int64_t>(one.tokens.size());
+    if (out.texts) out.texts->push_back(one.text);
+  }
+  return out;
+}
+
+// Both tools take the same settings behind their first argument.
+template <class F>
+void expose_sampling(Interface& interface, mcp::Tool tool, F function, mcp::Arg first) {
+  interface.expose(
+      std::move(tool), std::move(function), std::move(first),
+      arg("max_new_tokens", "Stop after so many tokens; about four characters each.", 128)
+          .minimum(1)
+          .maximum(100'000),
+      arg("temperature",
+          "0: always the likeliest token; around 1: varied. Left out: as the model's files say.")
+          .minimum(0)
+          .maximum(100),
+      arg("top_k", "Sample from the k likeliest tokens only; 0: from all.").minimum(0),
+      arg("top_p", "Sample from the likeliest tokens that make up this probability.")
+          .minimum(0)
+          .maximum(1),
+      arg("min_p", "Sample from tokens at least this fraction as likely as the likeliest.")
+          .minimum(0)
+          .maximum(1),
+      arg("repetition_penalty", "Above 1: say less again; 1: no change.").minimum(0),
+      arg("seed", "The same seed gives the same text.").minimum(0).maximum(9007199254740991.0),
+      arg("stop", "Stop before any of these strings.", std::vector<std::string>()).max_items(16),
+      arg("n", "So many texts, each with a seed of its own.", 1).minimum(1).maximum(kMaxTexts));
+}
+
+}  // namespace
+
+void expose_generate(Interface& interface, const LanguageModel& lm) {
+  expose_sampling(
+      interface,
+      {.name = "generate",
+       .description =
+           "Generate text that goes on from a prompt, with the language model " + lm.name +
+           ". The prompt is taken as it stands; for questions and instructions use chat. "
+           "Text streams as progress; the result has all of it.",
+       .annotations = model_tool("Generate text")},
+      [lm](const std::string& prompt, int64_t max_new_tokens, std::optional<double> temperature,
+           std::optional<int64_t> top_k, std::optional<double> top_p, std::optional<double> min_p,
+           std::optional<double> repetition_penalty, std::optional<int64_t> seed,
+           const std::vector<std::string>& stop, int64_t n, Context& context) {
+        return run(
+            lm, lm.encode(prompt, true),
+            {max_new_tokens, temperature, top_k, top_p, min_p, repetition_penalty, seed, stop, n},
+            context);
+      },
+      arg("prompt", "The text to go on from.").min_length(1));
+  expose_sampling(
+      interface,
+      {.name = "chat",
+       .description =
+           "Answer a conversation with the language model " + lm.name +
+           ", by its own chat template. A last message of the assistant is gone on with. "
+           "Text streams as progress; the result has all of it.",
+       .annotations = model_tool("Chat")},
+      [lm](const std::vector<Message>& messages, int64_t max_new_tokens,
+           std::optional<double> temperature, std::optional<int64_t> top_k,
+           std::optional<double> top_p, std::optional<double> min_p,
+           std::optional<double> repetition_penalty, std::optional<int64_t> seed,
+           const std::vector<std::string>& stop, int64_t n, Context& context) {
+        gpu_runtime::OrderedJson chat = gpu_runtime::OrderedJson::array();
+        for (const Message& message : messages)
+          chat.push_back({{"role", message.role}, {"content", message.content}});
+        const bool goes_on = messages.back().role == "assistant";
+        const std::string text = lm.tokenizer.apply_chat_template(
+            chat, {.add_generation_prompt = !goes_on, .continue_final_message = goes_on});
+        return run(
+            lm, lm.encode(text, false),
+            {max_new_tokens, temperature, top_k, top_p, min_p, repetition_penalty, seed, stop, n},
+            context);
+      },
+      arg("messages", "The conversation so far, oldest first.").min_items(1).max_items(1000));
+}
+
+}  // namespace gpumcp::interfaces
