@@ -54,6 +54,20 @@ std::string text_of(const mcp::CallToolResult& result) {
   return {};
 }
 
+// The tool of that name whose schema has that property: a server with several interfaces may show
+// it as INTERFACE_NAME (sandbox/tool_names.h), and have others of that name. Itself if there is
+// none, so that the server says so.
+std::string find_tool(const std::vector<mcp::Tool>& tools, const std::string& name,
+                      const mcp::Json mcp::Tool::* schema, const char* property) {
+  for (const mcp::Tool& tool : tools) {
+    const mcp::Json& one = tool.*schema;
+    if (!one.is_object() || !one.contains("properties") || !one["properties"].contains(property))
+      continue;
+    if (tool.name == name || tool.name.ends_with("_" + name)) return tool.name;
+  }
+  return name;
+}
+
 int run_generate(GenerateCommandOptions o) {
   if (o.chat && o.raw) throw std::invalid_argument("--chat and --raw: give one of them");
   if (o.raw && !o.system.empty()) throw std::invalid_argument("--system goes with --chat");
@@ -82,9 +96,13 @@ int run_generate(GenerateCommandOptions o) {
     return static_cast<int>(error.code) > 0 ? kUnreachable : kToolError;
   };
 
+  const auto tools = target->client().list_tools();
+  if (!tools) return failed(tools.error());
   bool chat = o.chat || !o.system.empty();
   if (!chat && !o.raw) {  // as the model was made
-    const auto info = target->client().call_tool("get_model_info", mcp::Json::object(), options);
+    const auto info = target->client().call_tool(
+        find_tool(*tools, "get_model_info", &mcp::Tool::outputSchema, "chat"), mcp::Json::object(),
+        options);
     if (!info) return failed(info.error());
     if (info->isError) {
       fmt::print(stderr, "gpumcp: {}\n", text_of(*info));
@@ -99,8 +117,9 @@ int run_generate(GenerateCommandOptions o) {
     std::fwrite(piece.data(), 1, piece.size(), stdout);
     std::fflush(stdout);
   };
-  const auto result = target->client().call_tool(chat ? "chat" : "generate",
-                                                 arguments_of(o, prompt, chat), options);
+  const auto result = target->client().call_tool(
+      find_tool(*tools, chat ? "chat" : "generate", &mcp::Tool::inputSchema, "max_new_tokens"),
+      arguments_of(o, prompt, chat), options);
   const bool open_line = !shown.empty() && isatty(1);
   if (!result || result->isError) {
     if (open_line) fmt::print("\n");

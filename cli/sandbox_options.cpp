@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "sandbox/provider.h"
+#include "sandbox/tool_names.h"
 
 namespace gpumcp::cli {
 namespace fs = std::filesystem;
@@ -110,6 +111,7 @@ std::vector<sandbox::Manifest> SandboxOptions::manifests() const {
     if (!manifest) throw std::invalid_argument(manifest.error().message);
     out.push_back(std::move(*manifest));
   }
+  sandbox::settle_tool_names(out);
   return out;
 }
 
@@ -118,6 +120,7 @@ sandbox::SandboxConfig SandboxOptions::config(
   sandbox::SandboxConfig config;
   for (auto& manifest : manifests) {
     config.interfaces.push_back(manifest.library);
+    if (manifests.size() > 1) config.interface_names.push_back(manifest.name);
     for (auto& path : manifest.dependencies) {
       if (path != manifest.library) config.dependencies.push_back(path);
     }

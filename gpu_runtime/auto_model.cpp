@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "gpu_runtime/error.h"
+#include "gpu_runtime/models/registry.h"
 #include "gpu_runtime/runtime.h"
 
 namespace gpumcp::gpu_runtime {
@@ -91,6 +92,14 @@ ModelOutputs AutoModel::operator()(std::vector<TokenRow> rows,
   return {.last_hidden_state =
               stacked(result, [](const RowResult& row) { return row.last_hidden_state; }),
           .hidden_states = stacked_hidden_states(result)};
+}
+
+bool is_language_model(const ModelPath& path) {
+  const std::filesystem::path& folder = path.require();
+  if (!std::filesystem::is_directory(folder)) return false;  // a module's file
+  std::error_code ignored;
+  if (std::filesystem::exists(folder / "modules.json", ignored)) return false;
+  return predicts_text(ModelConfig::from_pretrained(folder));
 }
 
 AutoModelForCausalLM AutoModelForCausalLM::from_pretrained(const ModelPath& path,

@@ -63,6 +63,10 @@ struct CausalLMOutputs {
   std::vector<at::Tensor> hidden_states;  // as ModelOutputs has them
 };
 
+// Whether the folder holds a model for text: of an architecture that predicts it, and not made into
+// one for vectors (modules.json). Reads the small files; Error for one that cannot be read.
+GPUMCP_RUNTIME_API bool is_language_model(const ModelPath& path);
+
 // A language model's handle: AutoModel with the head that predicts the next token.
 //   auto text = model.generate("Once upon a time", {.max_new_tokens = 50}).text;
 class GPUMCP_RUNTIME_API AutoModelForCausalLM {

@@ -105,6 +105,30 @@ mcp::ToolHandler Interface::metered(mcp::ToolHandler handler) {
   };
 }
 
+std::string Interface::default_model(std::string name,
+                                     const std::function<bool(const ModelPath&)>& fits) const {
+  const std::string first = option("default_model");
+  if (first.empty()) return name;
+  std::vector<std::string> candidates{first};
+  if (const auto models = options().find("models"); models != options().end()) {
+    for (const auto& [key, folder] : models->items()) {
+      if (key != first) candidates.push_back(key);
+    }
+  }
+  for (const std::string& candidate : candidates) {
+    try {
+      const ModelPath path = get_model_path(candidate);
+      if (!path.found() || fits(path)) return candidate;
+    } catch (const gpu_runtime::Error&) {
+      return candidate;  // broken: the call that loads it says how
+    }
+  }
+  // Alone it was meant, so that its error is the answer.
+  const auto interfaces = options().find("interfaces");
+  const bool alone = interfaces == options().end() || *interfaces == 1;
+  return alone ? first : name;
+}
+
 ModelPath Interface::get_model_path(const std::string& name) const {
   return Runtime::current().find_model(name);
 }

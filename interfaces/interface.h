@@ -10,6 +10,8 @@
 // whose weights load at the first call. The exposed functions run on many threads at once.
 #pragma once
 
+#include <functional>
+
 #include "interfaces/plain_interface.h"
 
 #ifndef GPUMCP_NO_TORCH
@@ -27,6 +29,7 @@ namespace gpumcp {
 using gpu_runtime::AutoModel;
 using gpu_runtime::AutoModelForCausalLM;
 using gpu_runtime::AutoTokenizer;
+using gpu_runtime::is_language_model;
 using gpu_runtime::ModelPath;
 using gpu_runtime::SentenceTransformer;
 using gpu_runtime::to_vector;
@@ -68,10 +71,14 @@ class GPUMCP_RUNTIME_API Interface : public PlainInterface {
   // cache. A model that is nowhere is no error here: the first call that needs it says where it was
   // looked for.
   ModelPath get_model_path(const std::string& name) const;
-  // The model that the user named by --model, or `name`.
+  // The model that the user named by --model, or `name`. With `fits`: the first of several that
+  // fits, and beside other interfaces `name` again where none does, since it was named for those. A
+  // model that is not there yet fits; the call that needs it says so.
   std::string default_model(std::string name) const {
     return option("default_model", std::move(name));
   }
+  std::string default_model(std::string name,
+                            const std::function<bool(const ModelPath&)>& fits) const;
   // Tensors and files that results point to instead of carrying them.
   gpu_runtime::ArtifactStore& artifacts() const;
 

@@ -39,7 +39,7 @@ class Front {
   Front& operator=(const Front&) = delete;
 
   // Lists the manifests' tools on the server and forwards their calls. Throws std::invalid_argument
-  // if two interfaces have a tool of the same name.
+  // if two have a tool of the same name: settle_tool_names() first.
   void attach(mcp::Server& server, std::vector<Manifest> manifests);
 
  private:

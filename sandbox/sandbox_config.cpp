@@ -18,6 +18,7 @@ mcp::Json SandboxConfig::to_json() const {
   mcp::Json paths = mcp::Json::array();
   for (auto& path : interfaces) paths.push_back(path.string());
   json["interfaces"] = std::move(paths);
+  if (!interface_names.empty()) json["interface_names"] = interface_names;
   json["models"] = models;
   json["default_model"] = default_model;
   if (provider != "local") {
@@ -40,6 +41,7 @@ mcp::Json SandboxConfig::to_json() const {
 SandboxConfig SandboxConfig::from_json(const mcp::Json& json) try {
   SandboxConfig config;
   for (auto& path : json.at("interfaces")) config.interfaces.emplace_back(path.get<std::string>());
+  config.interface_names = json.value("interface_names", std::vector<std::string>{});
   config.models = json.at("models").get<std::map<std::string, std::string>>();
   config.default_model = json.value("default_model", "");
   for (auto& path : json.value("dependencies", mcp::Json::array()))

@@ -24,6 +24,7 @@ struct PythonConfig {
 
 struct SandboxConfig {
   std::vector<std::filesystem::path> interfaces;  // shared libraries or source files, absolute
+  std::vector<std::string> interface_names = {};  // in their order; empty: their own
   std::vector<std::filesystem::path> dependencies = {};  // files that source files are read from
   std::map<std::string, std::string> models;             // NAME -> folder; "": looked up by name
   std::string default_model = {};     // the first --model; empty: the interface's own

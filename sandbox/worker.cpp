@@ -21,6 +21,7 @@
 #include "sandbox/manifest.h"
 #include "sandbox/plugin_loader.h"
 #include "sandbox/relay.h"
+#include "sandbox/tool_names.h"
 
 namespace gpumcp::sandbox {
 namespace {
@@ -48,6 +49,7 @@ void on_fatal_signal(int signal) {
 mcp::Json plugin_options(const SandboxConfig& config) {
   mcp::Json options = {{"device", config.device}, {"models", config.models}};
   if (!config.default_model.empty()) options["default_model"] = config.default_model;
+  options["interfaces"] = config.interfaces.size();
   if (config.threads > 0) options["threads"] = config.threads;
   options["artifact_dir"] = (cache_folder() / "artifacts" / config.key()).string();
   options["workspace"] = (cache_folder() / "workspace").string();
@@ -87,7 +89,8 @@ class Worker {
                  .max_message_bytes = mcp::kMaxMessageBytes + kFrontRoom,
                  .on_change = [this] { pulse_.beat(); },
                  .max_tasks = 0}),
-        host_(server_, plugin_options(config_), !options.stdio) {}
+        registry_(server_),
+        host_(registry_, plugin_options(config_), !options.stdio) {}
 
   mcp::Result<void> load() {
     if (auto ok = config_.provider == "local" ? load_interfaces() : load_relay(); !ok) return ok;
@@ -98,13 +101,10 @@ class Worker {
   mcp::Result<void> load_relay() {
     auto provider = Provider::parse(config_.provider);
     if (!provider) return tl::unexpected(std::move(provider.error()));
-    std::vector<Manifest> manifests;
-    for (auto& library : config_.interfaces) {
-      auto manifest = load_manifest(library);
-      if (!manifest) return tl::unexpected(std::move(manifest.error()));
-      manifests.push_back(std::move(*manifest));
-    }
-    relay_ = std::make_unique<Relay>(config_, std::move(*provider), std::move(manifests), [this] {
+    auto manifests = load_manifests(config_);
+    if (!manifests) return tl::unexpected(std::move(manifests.error()));
+    if (auto names = settled(*manifests); !names) return tl::unexpected(std::move(names.error()));
+    relay_ = std::make_unique<Relay>(config_, std::move(*provider), std::move(*manifests), [this] {
       stop_asked_ = true;  // the next call starts another, and with it a new job
       pulse_.beat();
     });
@@ -114,8 +114,27 @@ class Worker {
     return {};
   }
 
+  static mcp::Result<std::vector<ToolNames>> settled(std::vector<Manifest>& manifests) {
+    try {
+      return settle_tool_names(manifests);
+    } catch (const std::invalid_argument& e) {
+      return mcp::fail(mcp::ErrorCode::invalid_params, e.what());
+    }
+  }
+
   mcp::Result<void> load_interfaces() {
-    for (auto& library : config_.interfaces) {
+    // The names depend on all interfaces; one alone has its own.
+    std::vector<ToolNames> names(config_.interfaces.size());
+    if (names.size() > 1) {
+      auto manifests = load_manifests(config_);
+      if (!manifests) return tl::unexpected(std::move(manifests.error()));
+      auto all = settled(*manifests);
+      if (!all) return tl::unexpected(std::move(all.error()));
+      names = std::move(*all);
+    }
+    for (size_t i = 0; i < config_.interfaces.size(); ++i) {
+      const auto& library = config_.interfaces[i];
+      registry_.rename(std::move(names[i]));
       const auto host_library = find_host_library(library);
       auto entry = open_plugin(host_library.value_or(library));
       if (!entry) return tl::unexpected(std::move(entry.error()));
@@ -278,6 +297,7 @@ class Worker {
   std::atomic<bool> stop_asked_ = false, killed_ = false;
   std::atomic<double> idle_s_ = config_.idle_s.value_or(kForever);
   mcp::Server server_;
+  RenamingRegistry registry_;  // server_, with tools renamed
   PluginHost host_;
   std::vector<std::unique_ptr<InterfaceHost>> interface_hosts_;
   std::unique_ptr<Relay> relay_;

@@ -17,14 +17,17 @@ struct Architecture {
   std::string_view model_type;
   std::unique_ptr<Transformer> (*load)(const ModelConfig&, const Checkpoint&, at::ScalarType,
                                        c10::Device);
+  bool predicts_text;
 };
 
 constexpr Architecture kArchitectures[] = {
-    {"bert", load_bert},           {"distilbert", load_distilbert}, {"gemma2", load_gemma2},
-    {"gemma3", load_gemma3},       {"gemma3_text", load_gemma3},    {"gpt2", load_gpt2},
-    {"llama", load_llama},         {"mistral", load_mistral},       {"mpnet", load_mpnet},
-    {"qwen2", load_qwen2},         {"qwen3", load_qwen3},           {"roberta", load_roberta},
-    {"xlm-roberta", load_roberta},
+    {"bert", load_bert, false},           {"distilbert", load_distilbert, false},
+    {"gemma2", load_gemma2, true},        {"gemma3", load_gemma3, true},
+    {"gemma3_text", load_gemma3, true},   {"gpt2", load_gpt2, true},
+    {"llama", load_llama, true},          {"mistral", load_mistral, true},
+    {"mpnet", load_mpnet, false},         {"qwen2", load_qwen2, true},
+    {"qwen3", load_qwen3, true},          {"roberta", load_roberta, false},
+    {"xlm-roberta", load_roberta, false},
 };
 
 const Architecture& find_architecture(const ModelConfig& config) {
@@ -53,6 +56,13 @@ std::unique_ptr<Transformer> load_transformer(const ModelConfig& config,
 }
 
 void check_model_type(const ModelConfig& config) { find_architecture(config); }
+
+bool predicts_text(const ModelConfig& config) {
+  for (const Architecture& architecture : kArchitectures) {
+    if (architecture.model_type == config.model_type()) return architecture.predicts_text;
+  }
+  return false;
+}
 
 std::vector<std::string> supported_model_types() {
   std::vector<std::string> types;

@@ -62,7 +62,8 @@ mcp::ToolAnnotations read_only(std::string title) {
 
 GPUMCP_INTERFACE(embeddings, interface) {
   using namespace gpumcp::interfaces;
-  const std::string name = interface.default_model(kModel);
+  const std::string name = interface.default_model(
+      kModel, [](const gpumcp::ModelPath& path) { return !gpumcp::is_language_model(path); });
   const Embedder embedder{
       .name = name,
       .model = gpumcp::SentenceTransformer::from_pretrained(interface.get_model_path(name)),

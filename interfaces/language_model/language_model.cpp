@@ -27,7 +27,7 @@ mcp::ToolAnnotations model_tool(std::string title) {
 
 GPUMCP_INTERFACE(language_model, interface) {
   using namespace gpumcp::interfaces;
-  const std::string name = interface.default_model(kModel);
+  const std::string name = interface.default_model(kModel, gpumcp::is_language_model);
   const gpumcp::ModelPath path = interface.get_model_path(name);
   const LanguageModel lm{.name = name,
                          .model = gpumcp::AutoModelForCausalLM::from_pretrained(path),

@@ -1,0 +1,79 @@
+#include "sandbox/tool_names.h"
+
+#include <fmt/format.h>
+
+#include <set>
+#include <stdexcept>
+
+namespace gpumcp::sandbox {
+namespace {
+
+// An interface's name is its author's; a tool's has fewer characters.
+std::string tool_prefix(const std::string& interface) {
+  std::string out = interface;
+  for (char& c : out) {
+    const bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                      c == '_' || c == '-';
+    if (!fine) c = '_';
+  }
+  return out + "_";
+}
+
+}  // namespace
+
+std::vector<ToolNames> settle_tool_names(std::vector<Manifest>& manifests) {
+  std::map<std::string, int> owners;
+  for (const Manifest& manifest : manifests) {
+    for (const mcp::Tool& tool : manifest.tools) ++owners[tool.name];
+  }
+  std::map<std::string, const Manifest*> seen;
+  std::vector<ToolNames> renamed;
+  for (Manifest& manifest : manifests) {
+    ToolNames& names = renamed.emplace_back();
+    for (mcp::Tool& tool : manifest.tools) {
+      if (owners[tool.name] > 1) {
+        std::string shown = tool_prefix(manifest.name) + tool.name;
+        tool.name = names[tool.name] = std::move(shown);
+      }
+      const auto [other, fresh] = seen.emplace(tool.name, &manifest);
+      if (fresh) continue;
+      throw std::invalid_argument(fmt::format(
+          "{} and {} would both have a tool {}: give the interfaces names of their own in "
+          "gpumcp.toml, or serve them apart",
+          other->second->library.string(), manifest.library.string(), tool.name));
+    }
+  }
+  return renamed;
+}
+
+mcp::Result<std::vector<Manifest>> load_manifests(const SandboxConfig& config) {
+  std::vector<Manifest> out;
+  for (size_t i = 0; i < config.interfaces.size(); ++i) {
+    auto manifest = load_manifest(config.interfaces[i]);
+    if (!manifest) return tl::unexpected(std::move(manifest.error()));
+    if (i < config.interface_names.size()) manifest->name = config.interface_names[i];
+    out.push_back(std::move(*manifest));
+  }
+  return out;
+}
+
+mcp::Tool RenamingRegistry::renamed(mcp::Tool tool) const {
+  if (const auto name = names_.find(tool.name); name != names_.end()) tool.name = name->second;
+  return tool;
+}
+
+void RenamingRegistry::add_tool(mcp::Tool tool, mcp::ToolHandler handler) {
+  target_.add_tool(renamed(std::move(tool)), std::move(handler));
+}
+void RenamingRegistry::add_typed_tool(mcp::Tool tool, mcp::ToolHandler handler) {
+  target_.add_typed_tool(renamed(std::move(tool)), std::move(handler));
+}
+void RenamingRegistry::add_resource(mcp::Resource resource, mcp::ResourceReader reader) {
+  target_.add_resource(std::move(resource), std::move(reader));
+}
+void RenamingRegistry::add_resource_template(mcp::ResourceTemplate resource,
+                                             mcp::ResourceReader reader) {
+  target_.add_resource_template(std::move(resource), std::move(reader));
+}
+
+}  // namespace gpumcp::sandbox
