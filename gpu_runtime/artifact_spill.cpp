@@ -145,6 +145,7 @@ void write_spilled(const fs::path& folder, const SpilledArtifact& spilled) {
       {"name", artifact.name},
       {"description", artifact.description},
       {"owner", artifact.owner},
+      {"made_by", artifact.made_by},
       {"mime_type",
        artifact.mime_type}}.dump(-1, ' ', true, Json::error_handler_t::replace);
   std::string head(kMagic);
@@ -194,6 +195,7 @@ std::optional<SpilledArtifact> read_spilled(const fs::path& folder, const std::s
     artifact->description = spill->header.at("description").get<std::string>();
     artifact->owner = spill->header.at("owner").get<std::string>();
     artifact->mime_type = spill->header.at("mime_type").get<std::string>();
+    artifact->made_by = spill->header.at("made_by").get<std::string>();
     artifact->bytes.resize(spill->nbytes);
     if (!read_exactly(fd.get(), artifact->bytes.data(), artifact->bytes.size())) return {};
     return SpilledArtifact{std::move(artifact), expires};

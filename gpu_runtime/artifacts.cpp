@@ -43,6 +43,7 @@ ArtifactInfo describe(const Artifact& artifact, ArtifactTime expires) {
           .owner = artifact.owner,
           .dtype = artifact.dtype,
           .mime_type = artifact.mime_type,
+          .made_by = artifact.made_by,
           .shape = artifact.shape,
           .nbytes = artifact.bytes.size(),
           .created = artifact.created,
@@ -189,6 +190,12 @@ std::vector<ArtifactInfo> ArtifactStore::list(std::string_view owner) {
       all.push_back(describe(*entry.artifact, entry.expires));
     }
   }
+  return all;
+}
+
+std::vector<ArtifactInfo> ArtifactStore::list_made_by(std::string_view caller) {
+  std::vector<ArtifactInfo> all = list();
+  std::erase_if(all, [&](const ArtifactInfo& one) { return one.made_by != caller; });
   return all;
 }
 

@@ -32,6 +32,7 @@ struct Artifact {
   std::string name, description;
   std::string owner;  // who alone may read it, a caller (call_scope.h); "": whoever knows the id
   std::string mime_type = "application/x-npy";
+  std::string made_by;  // the caller whose call put it, who finds it in list_made_by(); "": unknown
 
   std::string id;   // 32 hexadecimal digits
   std::string uri;  // gpumcp://artifacts/<id>
@@ -40,7 +41,7 @@ struct Artifact {
 
 // An artifact without its bytes.
 struct ArtifactInfo {
-  std::string id, uri, name, description, owner, dtype, mime_type;
+  std::string id, uri, name, description, owner, dtype, mime_type, made_by;
   std::vector<std::int64_t> shape;
   std::uint64_t nbytes = 0;
   ArtifactTime created{}, expires{};
@@ -77,6 +78,8 @@ class GPUMCP_RUNTIME_API ArtifactStore {
 
   // What there is, newest first. owner "": all.
   std::vector<ArtifactInfo> list(std::string_view owner = {});
+  // A caller's, newest first: what its calls put here, whoever may read it.
+  std::vector<ArtifactInfo> list_made_by(std::string_view caller);
 
   bool drop(std::string_view id_or_uri);  // false: there was none
   ArtifactStats stats();

@@ -2,7 +2,6 @@
 
 #include <cstring>
 
-#include "gpu_runtime/artifact_view.h"
 #include "gpu_runtime/call_scope.h"
 #include "gpu_runtime/error.h"
 #include "gpu_runtime/npy.h"
@@ -20,6 +19,10 @@ std::vector<float> to_vector(const at::Tensor& tensor) {
   return {begin, begin + host.numel()};
 }
 
+std::string dtype_name(const at::Tensor& tensor) {
+  return std::string(to_string(checkpoint_dtype(tensor.scalar_type())));
+}
+
 ArtifactInfo put_tensor(ArtifactStore& store, const at::Tensor& tensor, const std::string& name,
                         const std::string& description, const std::string& owner) {
   if (!tensor.defined())
@@ -34,6 +37,7 @@ ArtifactInfo put_tensor(ArtifactStore& store, const at::Tensor& tensor, const st
   artifact.name = name;
   artifact.description = description;
   artifact.owner = owner;
+  artifact.made_by = CallScope::current_limits().caller;
   artifact.bytes = write_npy(dtype, artifact.shape,
                              {static_cast<const std::byte*>(host.const_data_ptr()), host.nbytes()});
   return store.put(std::move(artifact));
@@ -62,13 +66,17 @@ ArtifactInfo put_tensors(ArtifactStore& store, const std::map<std::string, at::T
   artifact.name = name;
   artifact.description = description;
   artifact.owner = owner;
+  artifact.made_by = CallScope::current_limits().caller;
   artifact.mime_type = kSafetensorsMime;
   artifact.bytes = write_safetensors(arrays, {{"name", name}});
   return store.put(std::move(artifact));
 }
 
 at::Tensor get_tensor(ArtifactStore& store, std::string_view id_or_uri) {
-  const Array array = read_array(store, id_or_uri, CallScope::current_limits().caller);
+  return to_tensor(read_array(store, id_or_uri, CallScope::current_limits().caller));
+}
+
+at::Tensor to_tensor(const Array& array) {
   at::Tensor tensor = at::empty(array.shape, at::TensorOptions(torch_dtype(array.dtype)));
   if (!array.data.empty())
     std::memcpy(tensor.mutable_data_ptr(), array.data.data(), array.data.size());

@@ -92,7 +92,8 @@ Interface::Interface(mcp::PluginHost& host) : PlainInterface(host) {
 
 mcp::ToolHandler Interface::metered(mcp::ToolHandler handler) {
   return [handler = std::move(handler)](const Json& arguments, Context& context) {
-    gpu_runtime::CallScope scope({.stop = context.stop_token()});
+    gpu_runtime::CallScope scope(
+        {.stop = context.stop_token(), .caller = caller_of(context.call())});
     const UsageNote note{scope, context};
     const c10::InferenceMode inference;  // thread-local, so set where the author's tensor code runs
     try {

@@ -26,6 +26,11 @@ std::optional<std::vector<mcp::ResourceContents>> read_artifact(ArtifactStore& s
 
 }  // namespace
 
+std::string caller_of(const mcp::CallInfo& call) {
+  const auto it = call._meta.find("gpumcp/session");
+  return it != call._meta.end() && it->is_string() ? it->get<std::string>() : call.client.name;
+}
+
 gpu_runtime::ArtifactStoreOptions artifact_options(const mcp::Json& options) {
   gpu_runtime::ArtifactStoreOptions out;
   if (const auto ttl = options.find("artifact_ttl_s"); ttl != options.end() && ttl->is_number())

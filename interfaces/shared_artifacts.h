@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "gpu_runtime/artifacts.h"
 #include "mcp/plugin.h"
@@ -14,6 +15,10 @@ namespace gpumcp {
 
 // From a worker's settings: artifact_ttl_s, artifact_dir.
 gpu_runtime::ArtifactStoreOptions artifact_options(const mcp::Json& options);
+
+// Whose call it is, to be fair between callers and to keep a session's own artifacts its own: the
+// front's word for it (and within that the client's), else what the client calls itself.
+std::string caller_of(const mcp::CallInfo& call);
 
 std::shared_ptr<gpu_runtime::ArtifactStore> share_artifacts(
     mcp::PluginHost& host,

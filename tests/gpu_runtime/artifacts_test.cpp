@@ -122,11 +122,15 @@ TEST_CASE("list() tells owners apart, and drop() forgets") {
   ArtifactStore store(f.options());
   Artifact mine = artifact_of("abc", "mine");
   mine.owner = "session-1";
+  mine.made_by = "session-2";
   const auto info = store.put(mine);
   store.put(artifact_of("def", "theirs"));
   CHECK(store.list().size() == 2);
   REQUIRE(store.list("session-1").size() == 1);
   CHECK(store.list("session-1")[0].name == "mine");
+  CHECK(store.list_made_by("session-1").empty());
+  REQUIRE(store.list_made_by("session-2").size() == 1);
+  CHECK(store.list_made_by("session-2")[0].id == info.id);
   CHECK(store.drop(info.uri));
   CHECK_FALSE(store.drop(info.uri));
   message_of(ErrorCode::not_found, [&] { store.get(info.id); });
