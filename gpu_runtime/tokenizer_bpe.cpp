@@ -87,12 +87,14 @@ class Bpe final : public TokenModel {
     cut_ = !options_.byte_level && !options_.ignore_merges && options_.prefix.empty() &&
            options_.suffix.empty() && vocabulary_.find(kMark).has_value();
     for (const auto& [token, id] : vocabulary_.tokens()) {
-      for (std::size_t at = token.find(kMark, 1); at != token.npos; at = token.find(kMark, at + 1))
+      for (std::size_t at = token.find(kMark, 1); at != token.npos;
+           at = token.find(kMark, at + 1)) {
         joins_[static_cast<unsigned char>(token[at - 1])] = true;
+        // "<0x41>▁": a byte token's product hides the byte that stands before the mark in a text.
+        if (at >= 6 && byte_of_fallback(std::string_view(token).substr(at - 6, 6))) cut_ = false;
+      }
     }
-    // A byte token's product would hide the byte before the mark.
     joins_[static_cast<unsigned char>(kMark.back())] = true;
-    if (joins_['>']) cut_ = false;
   }
 
   std::uint32_t joint(std::string_view text, std::uint32_t begin, std::uint32_t end) const {

@@ -73,6 +73,21 @@ TEST_CASE("neighbours are merged in the order of the merges, of equals the leftm
   CHECK(ids(fused, "abca") == Ids{0, 1, 2, 0});
 }
 
+TEST_CASE("where a text may be cut before a mark, it gives the ids of the whole") {
+  // "a>▁b": the mark is merged with the ">" before it, and with nothing else.
+  Json vocab = {{"a", 0}, {"b", 1}, {">", 2}, {"▁", 3}, {">▁", 4}, {"▁b", 5}, {"▁a", 6}};
+  Json json = {{"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", {"> ▁", "▁ b", "▁ a"}}}}};
+  CHECK(ids(json, "a>▁b") == Ids{0, 4, 1});
+  CHECK(ids(json, "a▁b▁a") == Ids{0, 5, 6});
+  CHECK(ids(json, "▁b") == Ids{5});
+  // A byte's token merged with the mark: here no cut is safe.
+  json["model"]["byte_fallback"] = true;
+  json["model"]["vocab"]["<0x78>"] = 7;
+  json["model"]["vocab"]["<0x78>▁"] = 8;
+  json["model"]["merges"].insert(json["model"]["merges"].begin(), "<0x78> ▁");
+  CHECK(ids(json, "x▁b") == Ids{8, 1});
+}
+
 TEST_CASE("byte-level pieces go through bytes and come back as text") {
   const Tokenizer tokenizer = load(byte_level());
   const std::string text = "é a\xf0\x9f\x98\x80\n";
