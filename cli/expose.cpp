@@ -16,9 +16,10 @@ struct ExposeCommandOptions {
 
 int run_expose(ExposeCommandOptions& o) {
   o.sandbox.interfaces = {o.interface};
-  auto manifests = o.sandbox.manifests();
-  o.sandbox.config(manifests);  // a wrong option is told now, not at the first call
-  const sandbox::Manifest& manifest = manifests.front();
+  const SandboxOptions resolved = o.sandbox.resolved();
+  auto manifests = resolved.manifests();
+  resolved.config(manifests);  // a wrong option is told now, not at the first call
+  const sandbox::Manifest manifest = resolved.shown_of(std::move(manifests)).front();
   if (o.module_name.empty()) o.module_name = manifest.name;
   const auto out = std::filesystem::absolute(o.out).lexically_normal();
   sandbox::ExposeOptions options{.name = o.module_name, .out = out, .url = o.url};

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "sandbox/provider.h"
+#include "sandbox/sandbox_file.h"
 #include "sandbox/tool_names.h"
 
 namespace gpumcp::cli {
@@ -22,6 +24,10 @@ constexpr const char* kInstructions =
 }  // namespace
 
 void SandboxOptions::declare(CLI::App& app, bool positional_interfaces, std::string* name_option) {
+  this->app = &app;
+  app.add_option("--config", config_file,
+                 "a gpumcp.toml that says all this; options here go before it")
+      ->type_name("FILE");
   if (positional_interfaces)
     app.add_option("INTERFACE", interfaces,
                    "built-in interfaces by name, .so files or Python files; none: embeddings");
@@ -63,6 +69,72 @@ void SandboxOptions::declare_worker(CLI::App& app) {
       ->type_name("NAME");
 }
 
+SandboxOptions SandboxOptions::resolved() const {
+  SandboxOptions out = *this;
+  if (config_file.empty()) return out;
+  auto read = sandbox::SandboxFile::read(fs::absolute(config_file).lexically_normal());
+  if (!read) throw std::invalid_argument(read.error().message);
+  const sandbox::SandboxFile& file = *read;
+  auto given = [&](const char* option) {
+    const CLI::Option* found = app ? app->get_option_no_throw(option) : nullptr;
+    return found && found->count() > 0;
+  };
+  auto take = [&](const char* option, auto& mine, const auto& theirs) {
+    if (theirs && !given(option)) mine = *theirs;
+  };
+  take("--name", out.name, file.name);
+  take("--provider", out.provider, file.provider);
+  take("--gpu", out.gpu, file.gpu);
+  take("--gpu-count", out.gpu_count, file.gpu_count);
+  take("--device", out.device, file.device);
+  take("--idle", out.idle, file.idle);
+  take("--threads", out.threads, file.threads);
+  take("--cancel-grace", out.cancel_grace_s, file.cancel_grace_s);
+  take("--workspace", out.workspace, file.workspace);
+  take("--python", out.python, file.python);
+  // Lists add up; what the command line says of a model or a variable goes first or wins.
+  out.models.insert(out.models.end(), file.models.begin(), file.models.end());
+  out.python_packages.insert(out.python_packages.end(), file.python_packages.begin(),
+                             file.python_packages.end());
+  out.secrets.insert(out.secrets.end(), file.secrets.begin(), file.secrets.end());
+  for (auto& [key, value] : file.env) out.env.insert(out.env.begin(), key + "=" + value);
+  // Words that name an interface of the file choose it; others bring one more.
+  out.interfaces.clear();
+  for (auto& one : file.interfaces) {
+    out.interfaces.push_back(one.file);
+    out.names[one.file] = one.name;
+  }
+  for (auto& word : interfaces) {
+    const bool named = std::any_of(file.interfaces.begin(), file.interfaces.end(),
+                                   [&](auto& one) { return one.name == word; });
+    if (named) {
+      out.shown.push_back(word);
+      continue;
+    }
+    auto found = sandbox::find_interface(word);
+    if (!found) {
+      std::string known;
+      for (auto& one : file.interfaces) known += (known.empty() ? "" : ", ") + one.name;
+      throw std::invalid_argument(
+          fmt::format("{}; {} names: {}", found.error().message, config_file, known));
+    }
+    out.interfaces.push_back(word);
+    out.names[word] = found->stem().string();
+    out.shown.push_back(out.names[word]);
+  }
+  out.config_file.clear();
+  return out;
+}
+
+std::vector<sandbox::Manifest> SandboxOptions::shown_of(
+    std::vector<sandbox::Manifest> manifests) const {
+  if (!shown.empty())
+    std::erase_if(manifests, [&](auto& one) {
+      return std::find(shown.begin(), shown.end(), one.name) == shown.end();
+    });
+  return manifests;
+}
+
 std::vector<std::string> SandboxOptions::words() const {
   const SandboxOptions standard;
   std::vector<std::string> out;
@@ -73,6 +145,7 @@ std::vector<std::string> SandboxOptions::words() const {
   auto full = [](const std::string& path) {
     return fs::absolute(path).lexically_normal().string();
   };
+  if (!config_file.empty()) add("--config", full(config_file));
   for (auto& one : interfaces) {
     const auto file = sandbox::find_interface(one);
     const bool named = one.find('/') == one.npos && !fs::path(one).has_extension();
@@ -109,6 +182,8 @@ std::vector<sandbox::Manifest> SandboxOptions::manifests() const {
     if (!library) throw std::invalid_argument(library.error().message);
     auto manifest = sandbox::load_manifest(*library);
     if (!manifest) throw std::invalid_argument(manifest.error().message);
+    if (const auto name_given = names.find(one); name_given != names.end())
+      manifest->name = name_given->second;
     out.push_back(std::move(*manifest));
   }
   sandbox::settle_tool_names(out);
@@ -191,7 +266,8 @@ fs::path SandboxOptions::workspace_folder() const {
   return sandbox::cache_folder() / "workspace";
 }
 
-FrontServer::FrontServer(const SandboxOptions& options) {
+FrontServer::FrontServer(const SandboxOptions& given) {
+  const SandboxOptions options = given.resolved();
   auto manifests = options.manifests();
   sandbox::SandboxConfig config = options.config(manifests);
   server = std::make_unique<mcp::Server>(mcp::ServerOptions{
@@ -201,6 +277,7 @@ FrontServer::FrontServer(const SandboxOptions& options) {
       .max_tasks = 0});  // calls run in the worker, whose tasks nobody could ask after
   front = std::make_unique<sandbox::Front>(
       sandbox::FrontOptions{std::move(config), options.workspace_folder()});
+  manifests = options.shown_of(std::move(manifests));
   if (!options.shell_tools.empty()) {
     sandbox::Manifest shell{.name = "shell"};
     for (const std::string& tool : options.shell_tools)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,8 @@
 namespace gpumcp::cli {
 
 struct SandboxOptions {
-  std::vector<std::string> interfaces;  // none: embeddings
+  std::string config_file;
+  std::vector<std::string> interfaces;  // none: the config file's, else embeddings
   std::vector<std::string> models;      // NAME or NAME=FOLDER
   std::string device = "auto", idle = "60", provider = "local", workspace, name = "gpumcp";
   std::vector<std::string> python_packages, env, secrets;
@@ -31,10 +33,19 @@ struct SandboxOptions {
   void declare_worker(CLI::App& app);  // --device, --idle and the like: the part of a worker
   // The same as words for gpumcp serve, with files by their full paths.
   std::vector<std::string> words() const;
-  // All throw std::invalid_argument with what to do about it.
+  // These with what gpumcp.toml says where the command line says nothing. Then `interfaces` are all
+  // of the sandbox's, and `shown` the names of those that were asked for. Throws as the next ones.
+  SandboxOptions resolved() const;
+  // All throw std::invalid_argument with what to do about it. For options that are resolved.
   std::vector<sandbox::Manifest> manifests() const;
   sandbox::SandboxConfig config(const std::vector<sandbox::Manifest>& manifests) const;
   std::filesystem::path workspace_folder() const;
+  // Of these, the ones to show to agents.
+  std::vector<sandbox::Manifest> shown_of(std::vector<sandbox::Manifest> manifests) const;
+
+  std::vector<std::string> shown;            // names; none: all
+  std::map<std::string, std::string> names;  // of interfaces, by their words
+  const CLI::App* app = nullptr;             // that these were declared on
 };
 
 // A server that lists the interfaces' tools, and the front that runs them in the sandbox's worker.

@@ -52,7 +52,8 @@ Command worker_command() {
           if (worker.config_stdin) return sandbox::run_worker(worker);
           if (worker.ready_fd >= 0) fcntl(worker.ready_fd, F_SETFD, FD_CLOEXEC);
           if (options->config_fd < 0) {
-            worker.config = options->sandbox.config(options->sandbox.manifests());
+            const SandboxOptions resolved = options->sandbox.resolved();
+            worker.config = resolved.config(resolved.manifests());
           } else {
             auto json = mcp::parse_json(read_all(options->config_fd));
             if (!json) throw std::invalid_argument(json.error().message);

@@ -105,7 +105,7 @@ compiler_major() { "${CXX:-g++}" -dumpversion 2>/dev/null | cut -d. -f1; }
 # What building needs: the compiler, CMake of 3.25 or newer, the libraries.
 install_build_tools() {
   local names=(git ca-certificates cmake ninja-build ccache python3 python3-venv libcpp-httplib-dev nlohmann-json3-dev
-    libfmt-dev libspdlog-dev doctest-dev libcli11-dev libutf8proc-dev libpcre2-dev libexpected-dev libre2-dev libssl-dev
+    libfmt-dev libspdlog-dev doctest-dev libcli11-dev libutf8proc-dev libpcre2-dev libexpected-dev libtomlplusplus-dev libre2-dev libssl-dev
     zlib1g-dev libbrotli-dev)
   if [ -z "${CXX:-}" ]; then names+=(g++); fi
   need_packages "${names[@]}"
