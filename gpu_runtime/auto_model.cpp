@@ -125,6 +125,14 @@ CausalLMOutputs AutoModelForCausalLM::operator()(std::vector<TokenRow> rows,
           .hidden_states = stacked_hidden_states(result)};
 }
 
+std::vector<std::vector<at::Tensor>> AutoModelForCausalLM::capture(
+    std::vector<TokenRow> rows) const {
+  ModelResult result = run(*model_, std::move(rows), {});
+  std::vector<std::vector<at::Tensor>> out;
+  for (RowResult& row : result.rows) out.push_back(std::move(row.captures));
+  return out;
+}
+
 Generation AutoModelForCausalLM::generate(const std::string& prompt,
                                           const GenerationOptions& options,
                                           const OnText& on_text) const {

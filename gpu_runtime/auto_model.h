@@ -81,6 +81,10 @@ class GPUMCP_RUNTIME_API AutoModelForCausalLM {
   CausalLMOutputs operator()(std::vector<TokenRow> rows,
                              const ModelCallOptions& options = {}) const;
 
+  // What the rows' taps read (taps.h), row by row: RowResult::captures. Rows that ask for nothing
+  // beyond a layer pay for none beyond it.
+  std::vector<std::vector<at::Tensor>> capture(std::vector<TokenRow> rows) const;
+
   // Continues a text as it stands (special tokens as the tokenizer adds them), or texts that were
   // tokenized; one result a text. Calls of all threads share the model's steps. on_text gets each
   // piece of text on this thread as soon as it is certain. Throws Error (see

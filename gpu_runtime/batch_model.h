@@ -33,6 +33,9 @@ struct Want {
 struct RowResult {
   at::Tensor pooled, last_hidden_state, logits, log_probabilities;
   std::vector<at::Tensor> hidden_states;
+  // Of the row's taps, one for each capture: [places, width] (z: [places, heads, head_dim]; a
+  // pattern: [heads, n, n]; logits: float32 [places, vocab_size]).
+  std::vector<at::Tensor> captures;
 };
 
 struct BatchRow {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "gpu_runtime/batch_taps.h"
 #include "gpu_runtime/device.h"
 #include "gpu_runtime/device_mark.h"
 #include "gpu_runtime/error.h"
@@ -63,6 +64,7 @@ void LoadedModel::check(const TokenRow& row) const {
   check_tokens(row, {.vocab_size = facts.vocab_size,
                      .max_length = facts.max_length,
                      .type_vocab_size = facts.type_vocab_size});
+  if (row.taps) check_taps(*row.taps, facts.taps, static_cast<std::int64_t>(row.ids.size()), false);
 }
 
 const Pooling& LoadedModel::pooling() {
@@ -130,6 +132,25 @@ void LoadedModel::check_prompt(std::span<const std::int32_t> tokens) const {
   check_ids(tokens, transformer_->facts().vocab_size);
 }
 
+std::shared_ptr<const RowTaps> LoadedModel::prepare_taps(const RowTaps& taps) const {
+  check_taps(taps, transformer_->facts().taps, transformer_->facts().max_length, true);
+  return taps_on(taps, device_, dtype_);
+}
+
+std::vector<at::Tensor> LoadedModel::captures_of(const RowTaps& taps,
+                                                 std::vector<at::Tensor> raw) const {
+  const TapFacts& facts = transformer_->facts().taps;
+  for (std::size_t i = 0; i < raw.size(); ++i) {
+    const Capture& capture = taps.captures[i];
+    if (!raw[i].defined()) continue;
+    if (capture.site.kind == SiteKind::z) raw[i] = raw[i].view({raw[i].size(0), facts.heads, -1});
+    if (!capture.as_logits) continue;
+    raw[i] = logits_of(
+        capture.site.kind == SiteKind::final_norm ? raw[i] : transformer_->final_norm(raw[i]));
+  }
+  return raw;
+}
+
 std::unique_ptr<KvCache> LoadedModel::make_cache(std::int64_t tokens) {
   return std::make_unique<KvCache>(transformer_->facts().cache, tokens, dtype_, device_);
 }
@@ -137,21 +158,39 @@ std::unique_ptr<KvCache> LoadedModel::make_cache(std::int64_t tokens) {
 at::Tensor LoadedModel::decode(std::span<const DecodeRow> rows) {
   std::vector<SequenceInput> inputs;
   std::vector<std::int64_t> last;  // of the rows that want scores: their last token's place
+  std::vector<TappedRow> tapped;
   std::int64_t tokens = 0;
   for (const DecodeRow& row : rows) {
     inputs.push_back({row.tokens, row.cache});
+    if (row.taps) {
+      tapped.push_back(
+          {row.taps, tokens, static_cast<std::int64_t>(row.tokens.size()), row.cache->length()});
+    }
     tokens += static_cast<std::int64_t>(row.tokens.size());
     if (row.want_scores) last.push_back(tokens - 1);
   }
-  const at::Tensor hidden = transformer_->forward(pack(inputs, device_), false).last;
+  PackedBatch batch = pack(inputs, device_);
+  std::optional<BatchTaps> taps;
+  if (!tapped.empty()) batch.taps = &taps.emplace(std::move(tapped));
+  const at::Tensor hidden = transformer_->forward(batch, false).last;
   at::Tensor scores;
   if (static_cast<std::int64_t>(last.size()) == tokens) {
     scores = logits_of(hidden);
   } else if (!last.empty()) {
     scores = logits_of(hidden.index_select(0, at::tensor(last, at::kLong).to(device_)));
   }
-  for (const DecodeRow& row : rows)
+  std::size_t next_tapped = 0;
+  std::vector<std::vector<at::Tensor>> captured;  // all, before any row is changed
+  for (const DecodeRow& row : rows) {
+    if (!row.taps) continue;
+    captured.push_back(captures_of(*row.taps, std::move(taps->captured(next_tapped++))));
+  }
+  next_tapped = 0;
+  for (const DecodeRow& row : rows) {
+    if (row.taps && row.captured != nullptr) *row.captured = std::move(captured[next_tapped]);
+    next_tapped += row.taps ? 1 : 0;
     row.cache->advance(static_cast<std::int64_t>(row.tokens.size()));
+  }
   return scores;
 }
 
@@ -232,6 +271,19 @@ LoadedModel::Chunk LoadedModel::launch_chunk(std::vector<const BatchRow*> rows,
   }
   PackedBatch batch = pack(tokens, device_);
   batch.wanted = &wanted;
+  std::vector<TappedRow> tapped;
+  std::int64_t first = 0;
+  bool only_taps = !any.pooled && !any.last_hidden_state && !any.hidden_states && !any.logits;
+  for (const BatchRow* row : chunk.rows) {
+    const auto length = static_cast<std::int64_t>(row->tokens->ids.size());
+    if (row->tokens->taps)
+      tapped.push_back({taps_on(*row->tokens->taps, device_, dtype_), first, length, 0});
+    first += length;
+  }
+  only_taps = only_taps && tapped.size() == chunk.rows.size();
+  std::optional<BatchTaps> taps;
+  if (!tapped.empty()) batch.taps = &taps.emplace(std::move(tapped));
+  if (only_taps) batch.layers = taps->layers_needed();
   const HiddenStates states = transformer_->forward(batch, any.hidden_states);
   if (any.last_hidden_state || any.hidden_states || any.logits) {
     chunk.hidden = states.last;
@@ -242,17 +294,22 @@ LoadedModel::Chunk LoadedModel::launch_chunk(std::vector<const BatchRow*> rows,
     if (any.raw) chunk.raw = copy_to_host(pooling()(states.last, batch.groups, true));
   }
   std::int64_t begin = 0;
+  std::size_t next_tapped = 0;
   for (const BatchRow* row : chunk.rows) {
     const Want& want = *row->want;
     RowResult& result = *row->result;
     const auto length = static_cast<std::int64_t>(row->tokens->ids.size());
+    if (row->tokens->taps) {
+      result.captures = captures_of(*row->tokens->taps, std::move(taps->captured(next_tapped++)));
+    }
     // Where several share a chunk each gets a copy of its own, so that nobody keeps or changes what
     // is another's.
     auto own = [&](const at::Tensor& all) {
       at::Tensor part = all.narrow(0, begin, length);
       return chunk.rows.size() == 1 ? part : part.clone();
     };
-    const at::Tensor hidden = states.last.narrow(0, begin, length);
+    const at::Tensor hidden =
+        states.last.defined() ? states.last.narrow(0, begin, length) : at::Tensor();
     if (want.logits) result.logits = logits_of(hidden);
     if (want.last_logits) result.logits = logits_of(hidden.narrow(0, length - 1, 1));
     if (want.log_probabilities) {

@@ -36,6 +36,7 @@ class LoadedModel final : public BatchModel, public DecodeModel {
   DecodeModel* decoder() override;
   DecodeFacts decode_facts() const override;
   void check_prompt(std::span<const std::int32_t> tokens) const override;
+  std::shared_ptr<const RowTaps> prepare_taps(const RowTaps& taps) const override;
   std::unique_ptr<KvCache> make_cache(std::int64_t tokens) override;
   // Error(unsupported) for a checkpoint without a language model head.
   at::Tensor decode(std::span<const DecodeRow> rows) override;
@@ -49,6 +50,8 @@ class LoadedModel final : public BatchModel, public DecodeModel {
   const Pooling& pooling();  // read at the first use: a model that never pools need not have it
   at::Tensor logits_of(const at::Tensor& hidden) const;
   at::Tensor log_probabilities_of(const at::Tensor& hidden, const at::Tensor& ids) const;
+  // What a row's taps read, in the form that RowResult::captures has.
+  std::vector<at::Tensor> captures_of(const RowTaps& taps, std::vector<at::Tensor> raw) const;
   // For the error path: `values` are those that came out.
   void require_finite(const at::Tensor& values);
 

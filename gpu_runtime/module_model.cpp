@@ -111,7 +111,10 @@ class ModuleModel final : public BatchModel {
     }
   }
 
-  void check(const TokenRow& row) const override { check_tokens(row, limits_); }
+  void check(const TokenRow& row) const override {
+    check_tokens(row, limits_);
+    if (row.taps) check_taps(*row.taps, {}, 0, false);  // refuses
+  }
 
   void run(std::span<const BatchRow> rows, const StillWanted& wanted) override {
     std::vector<std::size_t> order(rows.size());

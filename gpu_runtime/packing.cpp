@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "gpu_runtime/batch_taps.h"
 #include "gpu_runtime/error.h"
 #include "gpu_runtime/kv_cache.h"
 
@@ -19,6 +20,10 @@ at::Tensor to_device(const at::Tensor& host, c10::Device device) {
 void PackedBatch::between_layers() const {
   if (wanted != nullptr && *wanted && !(*wanted)())
     throw Error(ErrorCode::cancelled, "the call was cancelled");
+}
+
+void PackedBatch::tap_rows(SiteKind kind, std::int64_t layer, const at::Tensor& x) const {
+  taps->at(kind, layer, x);
 }
 
 std::vector<std::vector<std::size_t>> plan_chunks(std::span<const std::size_t> lengths,

@@ -12,9 +12,11 @@
 #include <vector>
 
 #include "gpu_runtime/export.h"
+#include "gpu_runtime/taps.h"
 
 namespace gpumcp::gpu_runtime {
 
+class BatchTaps;
 class KvCache;
 
 // Whether what is being done is still wanted: false once every caller left. Asked between the
@@ -24,6 +26,7 @@ using StillWanted = std::function<bool()>;
 // One text as a model sees it. type_ids is empty (all 0) or as long as ids.
 struct TokenRow {
   std::vector<std::int32_t> ids, type_ids;
+  std::shared_ptr<const RowTaps> taps = nullptr;  // what is read and changed on its way (taps.h)
 };
 
 // `count` texts of `length` tokens each, side by side.
@@ -38,9 +41,19 @@ struct PackedBatch {
   std::vector<KvCache*> caches;  // empty, or one a group; each group is one text then
   std::int64_t tokens = 0, rows = 0;
   const StillWanted* wanted = nullptr;  // null: always
+  BatchTaps* taps = nullptr;            // null: no row has any
+  // Layers to compute; where only taps are wanted, the later ones may be left out.
+  std::int64_t layers = std::numeric_limits<std::int64_t>::max();
 
+  // What a model calls at each named site, before anybody else reads x: the taps may change it.
+  void tap(SiteKind kind, std::int64_t layer, const at::Tensor& x) const {
+    if (taps != nullptr) tap_rows(kind, layer, x);
+  }
   // What a model calls before each layer: Error(cancelled) when nobody waits for the batch.
   GPUMCP_RUNTIME_API void between_layers() const;
+
+ private:
+  void tap_rows(SiteKind kind, std::int64_t layer, const at::Tensor& x) const;
 };
 
 // Which rows go together: indices into the rows, longest last, in chunks of at most max_tokens

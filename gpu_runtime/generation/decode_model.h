@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "gpu_runtime/export.h"
 #include "gpu_runtime/kv_cache.h"
+#include "gpu_runtime/taps.h"
 
 namespace gpumcp::gpu_runtime {
 
@@ -23,7 +25,9 @@ struct DecodeFacts {
 struct DecodeRow {
   std::span<const std::int32_t> tokens;
   KvCache* cache = nullptr;
-  bool want_scores = false;  // of what may follow the last of these tokens
+  bool want_scores = false;                       // of what may follow the last of these tokens
+  std::shared_ptr<const RowTaps> taps = nullptr;  // as prepare_taps() gave them
+  std::vector<at::Tensor>* captured = nullptr;    // one for each capture; set when decode() returns
 };
 
 class GPUMCP_RUNTIME_API DecodeModel {
@@ -32,6 +36,9 @@ class GPUMCP_RUNTIME_API DecodeModel {
   virtual DecodeFacts decode_facts() const = 0;
   // Throws Error(invalid_argument) for tokens that decode() must not see.
   virtual void check_prompt(std::span<const std::int32_t> tokens) const = 0;
+  // Checked, and where the model is. Throws Error(invalid_argument) for taps that do not fit, and
+  // Error(unsupported) where there are none, as this default does.
+  virtual std::shared_ptr<const RowTaps> prepare_taps(const RowTaps& taps) const;
   virtual std::unique_ptr<KvCache> make_cache(std::int64_t tokens) = 0;
   // float32 [rows that want scores, vocabulary] in their order, on the model's device and the
   // caller's to change. The caches have advanced when it returns; when it throws they are as they

@@ -38,6 +38,7 @@ std::vector<Generation> generate_texts(ResidentModel& model,
     requests.push_back({.prompt = std::move(prompts[i]),
                         .config = config,
                         .seed = seed + i,
+                        .taps = options.taps,
                         .accept = [stream](std::int32_t token) -> AcceptedToken {
                           std::string text = stream->push(token);
                           return {std::move(text), !stream->stopped()};
@@ -58,6 +59,7 @@ std::vector<Generation> generate_texts(ResidentModel& model,
     take(i, streams[i]->finish());
     out[i].tokens = std::move(result.sequences[i].tokens);
     out[i].reason = result.sequences[i].reason;
+    out[i].captures = std::move(result.sequences[i].captures);
     out[i].stop_string = streams[i]->stop_string();
     out[i].first_token_ms = result.first_token_ms;
   }

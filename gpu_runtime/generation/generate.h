@@ -25,6 +25,7 @@ struct Generation {
   std::int64_t prompt_tokens = 0;
   std::uint64_t seed = 0;  // that it was sampled with; the same one gives the same text again
   double first_token_ms = 0;
+  std::vector<at::Tensor> captures;  // of options.taps; the last token is never fed, so never read
 };
 
 // A piece of text of the sequence with this index; pieces of one sequence, put together, are its

@@ -5,6 +5,7 @@
 // generation_config.json has filled the gaps. Values. Needs no torch.
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,6 +13,8 @@
 #include "gpu_runtime/export.h"
 
 namespace gpumcp::gpu_runtime {
+
+struct RowTaps;  // taps.h
 
 // Everything may be left out: then the model's generation_config.json says, else the default below.
 struct GenerationOptions {
@@ -24,6 +27,8 @@ struct GenerationOptions {
   std::vector<std::string> stop;      // ends before the first of these; it is not in the text
   std::optional<std::vector<std::int32_t>> eos_token_id;
   bool skip_special_tokens = true;  // in the text; the ids have them
+  // What is read and changed in the layers, of every text of the call.
+  std::shared_ptr<const RowTaps> taps = nullptr;
 };
 
 struct GPUMCP_RUNTIME_API GenerationConfig {

@@ -1,5 +1,6 @@
 #include "gpu_runtime/generation/generation_queue.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/max.h>
 
 #include <algorithm>
@@ -27,6 +28,11 @@ constexpr std::int64_t kIdleChunks = 4;
 }  // namespace
 
 DecodeModel::~DecodeModel() = default;
+
+std::shared_ptr<const RowTaps> DecodeModel::prepare_taps(const RowTaps& taps) const {
+  check_taps(taps, {}, 0, true);  // refuses
+  return nullptr;
+}
 
 std::string_view to_string(FinishReason reason) {
   switch (reason) {
@@ -67,6 +73,9 @@ struct GenerationQueue::Running {
   const GenerationRequest* request = nullptr;
   Sampler sampler;
   std::unique_ptr<KvCache> cache;
+  std::shared_ptr<const RowTaps> taps;
+  std::vector<at::Tensor> captured;               // by the last step
+  std::vector<std::vector<at::Tensor>> captures;  // by all: each capture's, step by step
   std::int64_t bytes = 0;
   std::int64_t most = 0;  // new tokens
   bool cut = false;       // by the model's context
@@ -75,6 +84,18 @@ struct GenerationQueue::Running {
   bool over = false;
 
   bool in_prompt() const { return fed < static_cast<std::int64_t>(request->prompt.size()); }
+  void keep_captured() {
+    captures.resize(captured.size());
+    for (std::size_t i = 0; i < captured.size(); ++i) {
+      if (captured[i].defined()) captures[i].push_back(std::move(captured[i]));
+    }
+    captured.clear();
+  }
+  std::vector<at::Tensor> all_captured() const {
+    std::vector<at::Tensor> out;
+    for (const auto& parts : captures) out.push_back(parts.empty() ? at::Tensor() : at::cat(parts));
+    return out;
+  }
 };
 
 struct GenerationQueue::PlannedRow {
@@ -259,6 +280,7 @@ std::unique_ptr<GenerationQueue::Running> GenerationQueue::begin(const CallPtr& 
                     ", of which one must be left for the answer; shorten the prompt");
   }
   model_->check_prompt(request.prompt);
+  auto taps = request.taps ? model_->prepare_taps(*request.taps) : nullptr;
   const std::int64_t room = facts_.max_length - length;
   auto running = std::make_unique<Running>(Running{
       .call = call,
@@ -266,6 +288,9 @@ std::unique_ptr<GenerationQueue::Running> GenerationQueue::begin(const CallPtr& 
       .request = &request,
       .sampler = Sampler(request.config, request.seed, request.prompt),
       .cache = nullptr,
+      .taps = std::move(taps),
+      .captured = {},
+      .captures = {},
       .bytes = facts_.bytes_per_token * (length + std::min(room, request.config.max_new_tokens)),
       .most = std::min(room, request.config.max_new_tokens),
       .cut = room < request.config.max_new_tokens,
@@ -324,7 +349,12 @@ std::vector<GenerationQueue::PlannedRow> GenerationQueue::plan() {
   std::vector<PlannedRow> rows;
   for (const auto& running : running_) {
     if (running->in_prompt()) continue;
-    rows.push_back({running.get(), {{&running->tokens.back(), 1}, running->cache.get(), true}});
+    rows.push_back({running.get(),
+                    {{&running->tokens.back(), 1},
+                     running->cache.get(),
+                     true,
+                     running->taps,
+                     &running->captured}});
   }
   const std::int64_t chunk = facts_.prefill_chunk;
   std::int64_t room = std::max(options_.prompt_tokens, chunk);
@@ -337,9 +367,9 @@ std::vector<GenerationQueue::PlannedRow> GenerationQueue::plan() {
     const std::span<const std::int32_t> prompt = running.request->prompt;
     const std::size_t begin = static_cast<std::size_t>(running.fed);
     const std::size_t length = std::min(prompt.size() - begin, static_cast<std::size_t>(chunk));
-    rows.push_back(
-        {&running,
-         {prompt.subspan(begin, length), running.cache.get(), begin + length == prompt.size()}});
+    rows.push_back({&running,
+                    {prompt.subspan(begin, length), running.cache.get(),
+                     begin + length == prompt.size(), running.taps, &running.captured}});
     room -= static_cast<std::int64_t>(length);
     next_prompt_ = first + i + 1;
   }
@@ -362,6 +392,7 @@ void GenerationQueue::run_rows(std::span<PlannedRow> rows) {
   for (const PlannedRow& row : rows) {
     Running& running = *row.running;
     if (running.in_prompt()) running.fed += static_cast<std::int64_t>(row.row.tokens.size());
+    if (!running.captured.empty()) running.keep_captured();
     if (!row.row.want_scores) continue;
     choosing.push_back(&running);
     only_argmax = only_argmax && running.sampler.only_needs_argmax();
@@ -419,7 +450,8 @@ void GenerationQueue::take_token(Running& running, std::int32_t token) {
     call.result.first_token_ms = ms_between(call.submitted, Clock::now());
   call.events.push_back({running.index, token, std::move(accepted.text)});
   if (reason) {
-    call.result.sequences[running.index] = {std::move(running.tokens), *reason};
+    call.result.sequences[running.index] = {std::move(running.tokens), *reason,
+                                            running.all_captured()};
     call.result.tokens += static_cast<std::int64_t>(request.prompt.size()) + count;
     --call.left;
   }

@@ -51,6 +51,7 @@ struct GenerationRequest {
   std::vector<std::int32_t> prompt;
   GenerationConfig config;
   std::uint64_t seed = 0;
+  std::shared_ptr<const RowTaps> taps = nullptr;
   std::function<AcceptedToken(std::int32_t token)> accept = nullptr;
 };
 
@@ -65,6 +66,7 @@ GPUMCP_RUNTIME_API std::string_view to_string(FinishReason reason);
 struct GeneratedSequence {
   std::vector<std::int32_t> tokens;  // behind the prompt
   FinishReason reason = FinishReason::length;
+  std::vector<at::Tensor> captures;  // of its taps, on the model's device
 };
 
 // A call's sequences in its own order, and what it went through (as ModelResult has it).

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "gpu_runtime/batch_taps.h"
 #include "gpu_runtime/kv_cache.h"
 
 namespace gpumcp::gpu_runtime {
@@ -91,6 +92,21 @@ at::Tensor attend_grouped(const at::Tensor& q, at::Tensor k, at::Tensor v,
       .reshape({texts * n, config.heads * d});
 }
 
+// Who looks at what: float32 [heads, n, n] of one text's queries [n, heads, d] and keys
+// [n, kv_heads, d].
+at::Tensor pattern_of(const at::Tensor& queries, const at::Tensor& keys,
+                      const AttentionConfig& config) {
+  const std::int64_t n = queries.size(0), group = config.heads / config.kv_heads;
+  const at::Tensor k =
+      keys.unsqueeze(2).expand({n, config.kv_heads, group, config.head_dim}).reshape_as(queries);
+  at::Tensor scores =
+      at::matmul(queries.transpose(0, 1), k.permute({1, 2, 0})).to(at::kFloat).mul_(config.scale);
+  if (config.soft_cap > 0) scores = scores.div_(config.soft_cap).tanh_().mul_(config.soft_cap);
+  scores.masked_fill_(visible(n, n, config, scores.device()).logical_not(),
+                      -std::numeric_limits<float>::infinity());
+  return at::softmax(scores, -1);
+}
+
 }  // namespace
 
 at::Tensor self_attention(const at::Tensor& qkv, std::span<const LengthGroup> groups,
@@ -103,19 +119,28 @@ at::Tensor self_attention(const at::Tensor& qkv, std::span<const LengthGroup> gr
 at::Tensor grouped_attention(const at::Tensor& queries, const at::Tensor& keys,
                              const at::Tensor& values, const PackedBatch& batch, std::size_t layer,
                              const AttentionConfig& config) {
-  return for_each_group(batch.groups, [&](std::int64_t begin, std::int64_t tokens, std::size_t i) {
-    const LengthGroup group = batch.groups[i];
-    auto texts = [&](const at::Tensor& x) {  // [texts, heads, length, d]
-      return x.narrow(0, begin, tokens)
-          .view({group.count, group.length, x.size(1), x.size(2)})
-          .transpose(1, 2);
-    };
-    if (batch.caches.empty())
-      return attend_grouped(texts(queries), texts(keys), texts(values), config);
-    auto [all_keys, all_values] = batch.caches[i]->append(layer, keys.narrow(0, begin, tokens),
-                                                          values.narrow(0, begin, tokens));
-    return attend_grouped(texts(queries), all_keys, all_values, config);
-  });
+  const auto number = static_cast<std::int64_t>(layer);
+  if (batch.taps != nullptr && batch.taps->wants_patterns(number)) {
+    batch.taps->take_patterns(number, [&](std::int64_t begin, std::int64_t tokens) {
+      return pattern_of(queries.narrow(0, begin, tokens), keys.narrow(0, begin, tokens), config);
+    });
+  }
+  at::Tensor mixed =
+      for_each_group(batch.groups, [&](std::int64_t begin, std::int64_t tokens, std::size_t i) {
+        const LengthGroup group = batch.groups[i];
+        auto texts = [&](const at::Tensor& x) {  // [texts, heads, length, d]
+          return x.narrow(0, begin, tokens)
+              .view({group.count, group.length, x.size(1), x.size(2)})
+              .transpose(1, 2);
+        };
+        if (batch.caches.empty())
+          return attend_grouped(texts(queries), texts(keys), texts(values), config);
+        auto [all_keys, all_values] = batch.caches[i]->append(layer, keys.narrow(0, begin, tokens),
+                                                              values.narrow(0, begin, tokens));
+        return attend_grouped(texts(queries), all_keys, all_values, config);
+      });
+  batch.tap(SiteKind::z, number, mixed);
+  return mixed;
 }
 
 }  // namespace gpumcp::gpu_runtime

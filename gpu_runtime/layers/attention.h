@@ -31,7 +31,7 @@ struct AttentionConfig {
 
 // queries [tokens, heads, head_dim], keys and values [tokens, kv_heads, head_dim]; returns [tokens,
 // heads * head_dim]. Where the batch has caches the keys and values of `layer` go into them, and
-// each row attends to what was there too.
+// each row attends to what was there too. Asks the batch's taps for pattern and z.
 at::Tensor grouped_attention(const at::Tensor& queries, const at::Tensor& keys,
                              const at::Tensor& values, const PackedBatch& batch, std::size_t layer,
                              const AttentionConfig& config);

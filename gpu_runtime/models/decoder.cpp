@@ -107,20 +107,30 @@ class Decoder final : public Transformer {
     at::Tensor x = embeddings_(batch.ids);
     if (scale_.defined()) x = x * scale_;
     for (std::size_t i = 0; i < layers_.size(); ++i) {
+      const auto number = static_cast<std::int64_t>(i);
+      if (number == batch.layers) return states;
       batch.between_layers();
+      batch.tap(SiteKind::resid_pre, number, x);
       if (all_hidden_states) states.all.push_back(x);
       const DecoderLayer& layer = layers_[i];
       at::Tensor mixed = attend(layer, layer.attention_norm(x), batch, i, angles[layer.rope]);
       if (config_.norms_behind) mixed = layer.behind_attention(mixed);
+      batch.tap(SiteKind::attn_out, number, mixed);
       x = x + mixed;
-      at::Tensor fed = feed_forward(layer, layer.mlp_norm(x));
+      batch.tap(SiteKind::resid_mid, number, x);
+      at::Tensor fed = feed_forward(layer, layer.mlp_norm(x), batch, number);
       if (config_.norms_behind) fed = layer.behind_mlp(fed);
+      batch.tap(SiteKind::mlp_out, number, fed);
       x = x + fed;
+      batch.tap(SiteKind::resid_post, number, x);
     }
     states.last = norm_(x);
+    batch.tap(SiteKind::final_norm, 0, states.last);
     if (all_hidden_states) states.all.push_back(states.last);
     return states;
   }
+
+  at::Tensor final_norm(const at::Tensor& hidden) const override { return norm_(hidden); }
 
   at::Tensor logits(const at::Tensor& hidden) const override {
     // On a CPU the head's own order of the table takes as much memory as the table again, so a
@@ -156,11 +166,14 @@ class Decoder final : public Transformer {
         grouped_attention(rotate(q, angles), rotate(k, angles), v, batch, index, a));
   }
 
-  at::Tensor feed_forward(const DecoderLayer& layer, const at::Tensor& x) const {
+  at::Tensor feed_forward(const DecoderLayer& layer, const at::Tensor& x, const PackedBatch& batch,
+                          std::int64_t index) const {
     const at::Tensor both = layer.gate_up(x);
     const std::int64_t inner = config_.intermediate_size;
-    return layer.down(
-        activate(both.narrow(1, 0, inner), config_.activation).mul_(both.narrow(1, inner, inner)));
+    const at::Tensor neurons =
+        activate(both.narrow(1, 0, inner), config_.activation).mul_(both.narrow(1, inner, inner));
+    batch.tap(SiteKind::mlp_post, index, neurons);
+    return layer.down(neurons);
   }
 
   const DecoderConfig config_;
@@ -205,6 +218,8 @@ DecoderConfig read_decoder_config(const ModelConfig& config, std::int64_t head_d
   }
   a.scale = 1 / std::sqrt(static_cast<double>(a.head_dim));
   c.facts.cache = {c.facts.num_layers, a.kv_heads, a.head_dim};
+  c.facts.taps = {c.facts.num_layers, c.facts.hidden_size, a.heads, a.heads * a.head_dim,
+                  c.intermediate_size};
   c.layers.resize(static_cast<std::size_t>(c.facts.num_layers));
   return c;
 }

@@ -45,6 +45,8 @@ Gpt2Config read_config(const ModelConfig& config) {
                 ? 1 / std::sqrt(static_cast<double>(a.head_dim))
                 : 1;
   c.facts.cache = {c.facts.num_layers, a.kv_heads, a.head_dim};
+  c.facts.taps = {c.facts.num_layers, c.facts.hidden_size, a.heads, c.facts.hidden_size,
+                  c.intermediate_size};
   return c;
 }
 
@@ -103,21 +105,34 @@ class Gpt2 final : public Transformer {
     at::Tensor x = words_(batch.ids).add_(positions_(batch.positions));
     const std::int64_t heads = config_.attention.heads;
     for (std::size_t i = 0; i < layers_.size(); ++i) {
+      const auto number = static_cast<std::int64_t>(i);
+      if (number == batch.layers) return states;
       batch.between_layers();
+      batch.tap(SiteKind::resid_pre, number, x);
       if (all_hidden_states) states.all.push_back(x);
       const Gpt2Layer& layer = layers_[i];
       const at::Tensor all = layer.query_key_value(layer.attention_norm(x))
                                  .view({x.size(0), 3 * heads, config_.attention.head_dim});
-      x = layer.output(grouped_attention(all.narrow(1, 0, heads), all.narrow(1, heads, heads),
-                                         all.narrow(1, 2 * heads, heads), batch, i,
-                                         layer.attention)) +
-          x;
-      x = layer.down(layer.up(layer.mlp_norm(x), config_.activation)) + x;
+      const at::Tensor mixed = layer.output(
+          grouped_attention(all.narrow(1, 0, heads), all.narrow(1, heads, heads),
+                            all.narrow(1, 2 * heads, heads), batch, i, layer.attention));
+      batch.tap(SiteKind::attn_out, number, mixed);
+      x = mixed + x;
+      batch.tap(SiteKind::resid_mid, number, x);
+      const at::Tensor neurons = layer.up(layer.mlp_norm(x), config_.activation);
+      batch.tap(SiteKind::mlp_post, number, neurons);
+      const at::Tensor fed = layer.down(neurons);
+      batch.tap(SiteKind::mlp_out, number, fed);
+      x = fed + x;
+      batch.tap(SiteKind::resid_post, number, x);
     }
     states.last = norm_(x);
+    batch.tap(SiteKind::final_norm, 0, states.last);
     if (all_hidden_states) states.all.push_back(states.last);
     return states;
   }
+
+  at::Tensor final_norm(const at::Tensor& hidden) const override { return norm_(hidden); }
 
   at::Tensor logits(const at::Tensor& hidden) const override {
     return at::linear(hidden, head_).to(at::kFloat);

@@ -47,6 +47,7 @@ const Architecture& find_architecture(const ModelConfig& config) {
 
 }  // namespace
 
+at::Tensor Transformer::final_norm(const at::Tensor&) const { return {}; }
 at::Tensor Transformer::logits(const at::Tensor&) const { return {}; }
 
 std::unique_ptr<Transformer> load_transformer(const ModelConfig& config,

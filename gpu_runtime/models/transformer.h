@@ -18,10 +18,11 @@ struct TransformerFacts {
   std::int64_t max_length = 0;       // tokens in one text
   std::int64_t type_vocab_size = 0;  // 0: token types mean nothing
   CacheShape cache;                  // empty: cannot continue a text
+  TapFacts taps;                     // none: the layers cannot be read or changed
 };
 
 // [tokens, hidden_size] each. `all` holds the embeddings and then each layer's output, when asked
-// for.
+// for. last is undefined where the batch asked for fewer layers than there are.
 struct HiddenStates {
   at::Tensor last;
   std::vector<at::Tensor> all;
@@ -36,6 +37,8 @@ class Transformer {
   // The scores of every next token, [tokens, vocab_size] in float32, from last hidden states.
   // Undefined: the model has no such head.
   virtual at::Tensor logits(const at::Tensor& hidden) const;
+  // What comes between the last layer and the head; of a model with taps.
+  virtual at::Tensor final_norm(const at::Tensor& hidden) const;
 };
 
 }  // namespace gpumcp::gpu_runtime

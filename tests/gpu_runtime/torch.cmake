@@ -17,6 +17,7 @@ add_executable(gpu_runtime_torch_test
   gpu_runtime/module_model_test.cpp
   gpu_runtime/packing_test.cpp
   gpu_runtime/sentence_transformer_test.cpp
+  gpu_runtime/taps_test.cpp
   gpu_runtime/weight_reader_test.cpp)
 foreach(name executor torch)
   target_link_libraries(gpu_runtime_${name}_test PRIVATE gpumcp::gpu_runtime doctest::doctest gpumcp::build)
