@@ -1,5 +1,6 @@
 // generate and chat: text that goes on from a prompt, or answers messages; streamed as progress.
 #include "interfaces/language_model/language_model.h"
+#include "interfaces/steering.h"
 
 namespace gpumcp::interfaces {
 namespace {
@@ -35,6 +36,7 @@ struct Sampling {
   std::optional<int64_t> seed;
   std::vector<std::string> stop;
   int64_t n;
+  std::vector<SteeringInput> steering;
 
   gpu_runtime::GenerationOptions options() const {
     gpu_runtime::GenerationOptions out;
@@ -52,7 +54,9 @@ struct Sampling {
 
 GeneratedText run(const LanguageModel& lm, const gpu_runtime::BatchEncoding& prompt,
                   const Sampling& sampling, Context& context) {
-  const gpu_runtime::GenerationOptions options = sampling.options();
+  gpu_runtime::GenerationOptions options = sampling.options();
+  options.taps = steering_taps(sampling.steering, lm.model.config().num_hidden_layers,
+                               static_cast<int64_t>(prompt.rows().at(0).ids.size()));
   const auto n = static_cast<size_t>(sampling.n);
   const gpu_runtime::BatchEncoding inputs(
       std::vector<gpu_runtime::Encoding>(n, prompt.rows().at(0)));
@@ -106,7 +110,8 @@ void expose_sampling(Interface& interface, mcp::Tool tool, F function, mcp::Arg 
       arg("repetition_penalty", "Above 1: say less again; 1: no change.").minimum(0),
       arg("seed", "The same seed gives the same text.").minimum(0).maximum(9007199254740991.0),
       arg("stop", "Stop before any of these strings.", std::vector<std::string>()).max_items(16),
-      arg("n", "So many texts, each with a seed of its own.", 1).minimum(1).maximum(kMaxTexts));
+      arg("n", "So many texts, each with a seed of its own.", 1).minimum(1).maximum(kMaxTexts),
+      steering_arg());
 }
 
 }  // namespace
@@ -123,11 +128,12 @@ void expose_generate(Interface& interface, const LanguageModel& lm) {
       [lm](const std::string& prompt, int64_t max_new_tokens, std::optional<double> temperature,
            std::optional<int64_t> top_k, std::optional<double> top_p, std::optional<double> min_p,
            std::optional<double> repetition_penalty, std::optional<int64_t> seed,
-           const std::vector<std::string>& stop, int64_t n, Context& context) {
-        return run(
-            lm, lm.encode(prompt, true),
-            {max_new_tokens, temperature, top_k, top_p, min_p, repetition_penalty, seed, stop, n},
-            context);
+           const std::vector<std::string>& stop, int64_t n,
+           const std::vector<SteeringInput>& steering, Context& context) {
+        return run(lm, lm.encode(prompt, true),
+                   {max_new_tokens, temperature, top_k, top_p, min_p, repetition_penalty, seed,
+                    stop, n, steering},
+                   context);
       },
       arg("prompt", "The text to go on from.").min_length(1));
   expose_sampling(
@@ -142,17 +148,18 @@ void expose_generate(Interface& interface, const LanguageModel& lm) {
            std::optional<double> temperature, std::optional<int64_t> top_k,
            std::optional<double> top_p, std::optional<double> min_p,
            std::optional<double> repetition_penalty, std::optional<int64_t> seed,
-           const std::vector<std::string>& stop, int64_t n, Context& context) {
+           const std::vector<std::string>& stop, int64_t n,
+           const std::vector<SteeringInput>& steering, Context& context) {
         gpu_runtime::OrderedJson chat = gpu_runtime::OrderedJson::array();
         for (const Message& message : messages)
           chat.push_back({{"role", message.role}, {"content", message.content}});
         const bool goes_on = messages.back().role == "assistant";
         const std::string text = lm.tokenizer.apply_chat_template(
             chat, {.add_generation_prompt = !goes_on, .continue_final_message = goes_on});
-        return run(
-            lm, lm.encode(text, false),
-            {max_new_tokens, temperature, top_k, top_p, min_p, repetition_penalty, seed, stop, n},
-            context);
+        return run(lm, lm.encode(text, false),
+                   {max_new_tokens, temperature, top_k, top_p, min_p, repetition_penalty, seed,
+                    stop, n, steering},
+                   context);
       },
       arg("messages", "The conversation so far, oldest first.").min_items(1).max_items(1000));
 }

@@ -1,0 +1,302 @@
+// The built-in interface "interpretability" on the real SmolLM2, beside language_model and tensors,
+// against a few lines of transformers (tests/golden/interpretability/make.py).
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <fstream>
+#include <future>
+#include <sstream>
+
+#include "interfaces/support.h"
+
+using namespace gpumcp::tests;
+
+namespace {
+
+const Json& golden() {
+  static const Json all = [] {
+    std::ostringstream text;
+    text << std::ifstream(GPUMCP_TEST_GOLDEN "/interpretability/expected.json").rdbuf();
+    return Json::parse(text.str());
+  }();
+  return all;
+}
+
+Worker& worker() {
+  static Worker& shared = Worker::start({"language_model", "interpretability", "tensors"});
+  return shared;
+}
+
+Json value(const std::string& tool, const Json& arguments) {
+  const CallToolResult result = worker().call(tool, arguments);
+  if (result.isError) FAIL(tool << ": " << text_of(result));
+  CHECK_MESSAGE(result.structuredContent.size() < 1024, tool);
+  return Json::parse(result.structuredContent);
+}
+
+std::vector<float> numbers(const std::string& uri) {
+  return parse_npy(worker().read_bytes(uri)).values;
+}
+
+void check_close(const std::vector<float>& got, size_t from, const Json& wanted, double tolerance) {
+  REQUIRE(got.size() >= from + wanted.size());
+  for (size_t i = 0; i < wanted.size(); ++i)
+    CHECK(std::abs(got[from + i] - wanted[i].get<double>()) <= tolerance);
+}
+
+Json contrast(const Json& more = Json::object()) {
+  Json arguments = {{"positive", golden()["positive"]},
+                    {"negative", golden()["negative"]},
+                    {"layers", {golden()["layer"]}}};
+  arguments.update(more);
+  return value("contrast_vector", arguments);
+}
+
+std::string generate(const Json& steering) {
+  return value("generate", {{"prompt", golden()["steered_prompt"]},
+                            {"max_new_tokens", golden()["new_tokens"]},
+                            {"temperature", 0},
+                            {"steering", steering}})["text"];
+}
+
+}  // namespace
+
+TEST_CASE("the tools of interpretability are typed, short-named and alone in their names") {
+  const auto tools = worker().client().list_tools();
+  REQUIRE(tools);
+  CHECK(tools->size() == 6 + 10 + 12);
+  for (const auto& tool : *tools) {
+    CHECK(tool.name.size() <= 24);
+    CHECK(tool.inputSchema["additionalProperties"] == false);
+    CHECK(tool.outputSchema["type"] == "object");
+  }
+}
+
+TEST_CASE("get_activations reads what a hook on transformers' layer reads") {
+  const std::string site = "blocks." + golden()["layer"].dump() + ".hook_resid_post";
+  const Json last = value("get_activations", {{"texts", golden()["hello"]}, {"sites", {site}}});
+  CHECK(last["shape"] == Json({2, 1, 576}));
+  CHECK(last["axes"] == Json({"text", "site", "value"}));
+  CHECK(last["tokens"] == Json({5, 10}));
+  check_close(numbers(last["uri"]), 0, golden()["last"][0], 1e-3);
+  check_close(numbers(last["uri"]), 576, golden()["last"][1], 1e-3);
+  CHECK(last["mean_norms"][0].get<double>() ==
+        doctest::Approx(golden()["last_norm"].get<double>()).epsilon(1e-4));
+  const Json mean = value("get_activations",
+                          {{"texts", golden()["hello"]}, {"sites", {site}}, {"positions", "mean"}});
+  check_close(numbers(mean["uri"]), 0, golden()["mean"][0], 1e-2);  // the first token's are large
+  check_close(numbers(mean["uri"]), 576, golden()["mean"][1], 1e-2);
+
+  const Json every = value("get_activations", {{"texts", {golden()["clean"]}},
+                                               {"sites", {"blocks.*.hook_resid_post"}},
+                                               {"positions", "0,-1"}});
+  CHECK(every["shape"] == Json({1, 30, 2, 576}));
+  const Json all = value(
+      "get_activations",
+      {{"texts", {golden()["clean"]}}, {"sites", {"blocks.2.attn.hook_z"}}, {"positions", "all"}});
+  CHECK(all["shape"] == Json({1, 1, 5, 9, 64}));
+
+  auto said = [](const Json& arguments) { return worker().error("get_activations", arguments); };
+  CHECK(said({{"texts", {"a"}}, {"sites", {"blocks.30.hook_resid_post"}}}).find("0 to 29") !=
+        std::string::npos);
+  CHECK(said({{"texts", {"a"}}, {"sites", {"layer 3"}}}).find("hook_resid_post") !=
+        std::string::npos);
+  CHECK(
+      said({{"texts", golden()["hello"]}, {"sites", {site}}, {"positions", "all"}}).find("last") !=
+      std::string::npos);
+  CHECK(said({{"texts", {"a"}}, {"sites", {site}}, {"positions", "first"}}).find("indices") !=
+        std::string::npos);
+}
+
+TEST_CASE("contrast_vector is the difference of means, and says where the sets lie apart") {
+  const Json one = contrast();
+  CHECK(one["shape"] == Json({576}));
+  check_close(numbers(one["uri"]), 0, golden()["contrast"], 1e-3);
+  CHECK(one["layers"][0]["norm"].get<double>() ==
+        doctest::Approx(golden()["contrast_norm"].get<double>()).epsilon(1e-4));
+  const Json all = contrast({{"layers", Json::array()}});
+  CHECK(all["shape"] == Json({30, 576}));
+  CHECK(all["layers"].size() == 8);
+  check_close(numbers(all["uri"]), 12 * 576, golden()["contrast"], 1e-3);
+  const Json unit = contrast({{"normalize", true}});
+  double norm = 0;
+  for (const float v : numbers(unit["uri"])) norm += double{v} * v;
+  CHECK(norm == doctest::Approx(1));
+}
+
+TEST_CASE("steered texts are transformers' with a hook, together with others as alone") {
+  const Json vector = contrast()["uri"];
+  auto handle = [&](double strength) {
+    return value("steer",
+                 {{"vector", vector}, {"layers", {golden()["layer"]}}, {"strength", strength}});
+  };
+  const double strength = golden()["strength"];
+  const Json to = handle(strength);
+  CHECK(to["positions"] == "all");
+  const Json away = {{"vector", vector}, {"layers", {golden()["layer"]}}, {"strength", -strength}};
+  const Json none = value("ablate_direction", {{"vector", vector}});
+  CHECK(none["layers"].size() == 12);
+  const std::vector<std::pair<std::string, Json>> cases{
+      {"plain", Json::array()},
+      {"steered", Json::array({{{"handle", to["handle"]}}})},
+      {"steered_away", Json::array({away})},
+      {"ablated", Json::array({{{"handle", none["handle"]}}})}};
+  for (const auto& [key, steering] : cases) {
+    CAPTURE(key);
+    CHECK(generate(steering) == golden()[key]);
+  }
+  std::vector<std::future<std::string>> running;
+  for (int round = 0; round < 2; ++round) {
+    for (const auto& one : cases)
+      running.push_back(std::async(std::launch::async, generate, one.second));
+  }
+  for (size_t i = 0; i < running.size(); ++i)
+    CHECK(running[i].get() == golden()[cases[i % cases.size()].first]);
+
+  // Two that cancel each other leave the text as it was, but for rounding.
+  CHECK(generate(Json::array({{{"handle", to["handle"]}}, away})) == golden()["plain"]);
+}
+
+TEST_CASE("a steering handle is its session's own") {
+  const Json vector = contrast()["uri"];
+  gpumcp::mcp::CallOptions mine, theirs;
+  mine.meta = {{"gpumcp/session", "steering-agent-1"}};
+  theirs.meta = {{"gpumcp/session", "steering-agent-2"}};
+  auto made = worker().client().call_tool("steer", {{"vector", vector}, {"layers", {3}}}, mine);
+  REQUIRE(made);
+  REQUIRE(!made->isError);
+  const Json handle = Json::parse(made->structuredContent)["handle"];
+  const Json call = {{"prompt", "a"}, {"max_new_tokens", 1}, {"steering", {{{"handle", handle}}}}};
+  CHECK(!worker().client().call_tool("generate", call, mine)->isError);
+  const auto refused = worker().client().call_tool("generate", call, theirs);
+  REQUIRE(refused);
+  CHECK(refused->isError);
+  CHECK(text_of(*refused).find("steering[0].handle") != std::string::npos);
+}
+
+TEST_CASE("what cannot steer is refused with what would") {
+  const Json vector = contrast()["uri"];
+  auto steer = [&](Json more) {
+    more["vector"] = vector;
+    if (!more.contains("layers")) more["layers"] = {3};
+    return worker().error("steer", more);
+  };
+  CHECK(steer({{"layers", {30}}}).find("0 to 29") != std::string::npos);
+  CHECK(steer({{"site", "hook_q"}}).find("hook_resid_post") != std::string::npos);
+  CHECK(steer({{"positions", "some"}}).find("generated") != std::string::npos);
+  auto inline_steering = [&](const Json& one) {
+    return worker().error("generate", {{"prompt", "a"}, {"steering", {one}}});
+  };
+  CHECK(inline_steering({{"vector", vector}}).find("layers") != std::string::npos);
+  CHECK(inline_steering({{"handle", vector}}).find("no handle") != std::string::npos);
+  CHECK(inline_steering({{"vector", vector}, {"layers", {1}}, {"mode", "push"}}).find("ablate") !=
+        std::string::npos);
+  const Json short_one = value("slice_tensor", {{"tensor", vector}, {"slice", "0:10"}})["uri"];
+  CHECK(worker().error("steer", {{"vector", short_one}, {"layers", {3}}}).find("576") !=
+        std::string::npos);
+}
+
+TEST_CASE("logit_lens gives the scores of the head after a layer") {
+  const Json lens = value("logit_lens", {{"text", golden()["clean"]},
+                                         {"layers", {14, 29}},
+                                         {"top_k", 1},
+                                         {"target", golden()["answer"]}});
+  for (const Json& layer : lens["layers"]) {
+    const Json& wanted = golden()["lens"][layer["layer"].dump()];
+    CHECK(layer["tokens"][0] == wanted["best"]);
+    CHECK(layer["probabilities"][0].get<double>() ==
+          doctest::Approx(wanted["best_p"].get<double>()).epsilon(1e-3));
+    CHECK(layer["target"].get<double>() ==
+          doctest::Approx(wanted["target"].get<double>()).epsilon(1e-3));
+    CHECK(layer["rank"] == wanted["rank"]);
+  }
+  CHECK(value("logit_lens", {{"text", golden()["clean"]}, {"top_k", 3}})["layers"].size() == 8);
+}
+
+TEST_CASE("patch_activations restores what transformers restores") {
+  const Json call = {{"clean", golden()["clean"]},
+                     {"corrupted", golden()["corrupted"]},
+                     {"answer", golden()["answer"]},
+                     {"wrong", golden()["wrong"]},
+                     {"layers", {5, 20}}};
+  const Json got = value("patch_activations", call);
+  CHECK(got["shape"] == Json({2, 5}));
+  CHECK(got["clean"].get<double>() ==
+        doctest::Approx(golden()["clean_difference"].get<double>()).epsilon(1e-3));
+  CHECK(got["corrupted"].get<double>() ==
+        doctest::Approx(golden()["corrupted_difference"].get<double>()).epsilon(1e-3));
+  const auto effects = numbers(got["effects"]);
+  check_close(effects, 0, golden()["effects"][0], 1e-3);
+  check_close(effects, 5, golden()["effects"][1], 1e-3);
+  Json uneven = call;
+  uneven["corrupted"] = "The capital of Italy is now";
+  CHECK(worker().error("patch_activations", uneven).find("5 tokens") != std::string::npos);
+}
+
+TEST_CASE("attention_pattern and get_weights say what is in the model") {
+  const CallToolResult result =
+      worker().call("attention_pattern", {{"text", golden()["clean"]}, {"layer", 7}});
+  REQUIRE(!result.isError);
+  CHECK(result.structuredContent.size() < 1024);
+  const Json got = Json::parse(result.structuredContent);
+  CHECK(got["shape"] == Json({9, 5, 5}));
+  CHECK(std::holds_alternative<gpumcp::mcp::ImageContent>(result.content.back().value));
+  const auto pattern = numbers(got["uri"]);
+  for (size_t head = 0; head < 9; ++head)
+    check_close(pattern, head * 25 + 20, golden()["pattern_last"][head], 1e-5);
+
+  const Json weight = value("get_weights", {{"name", "layers.3.mlp.down_proj"}})["weights"][0];
+  CHECK(weight["shape"] == golden()["weight"]["shape"]);
+  for (const char* key : {"mean", "std", "norm"}) {
+    CHECK(weight[key].get<double>() ==
+          doctest::Approx(golden()["weight"][key].get<double>()).epsilon(1e-4));
+  }
+  const Json many = value("get_weights", {{"name", "norm"}});
+  CHECK(many["count"] == 61);
+  CHECK(many["next"] == 4);
+  const Json kept = value("get_weights", {{"name", "model.norm.weight"}, {"keep", true}});
+  CHECK(value("describe_tensor", {{"tensor", kept["uri"]}})["shape"] == Json({576}));
+  CHECK(worker().error("get_weights", {{"name", "nothing"}}).find("model.") != std::string::npos);
+}
+
+TEST_CASE("a probe's weights are the minimum of its loss, and it tells the sets apart") {
+  auto rows = [](const Json& texts) {
+    return value("get_activations",
+                 {{"texts", texts}, {"sites", {"blocks.12.hook_resid_post"}}})["uri"]
+        .get<std::string>();
+  };
+  const std::string positive = rows(golden()["positive"]), negative = rows(golden()["negative"]);
+  const Json probe = value(
+      "train_probe", {{"positive", positive}, {"negative", negative}, {"l2", 50}, {"held_out", 0}});
+  CHECK(probe["dims"] == 576);
+  CHECK(probe["accuracy"] == 1);
+  CHECK(probe["held_out"] == 0);
+  // The gradient of l2/2 |w|^2 + the rows' losses is nothing there.
+  const auto w = numbers(probe["probe"]);
+  REQUIRE(w.size() == 577);
+  std::vector<double> gradient(577);
+  for (size_t i = 0; i < 576; ++i) gradient[i] = 50 * double{w[i]};
+  for (const auto& [uri, label] : {std::pair(positive, 1.0), std::pair(negative, 0.0)}) {
+    const auto x = numbers(uri);
+    for (size_t row = 0; row < 4; ++row) {
+      double score = w[576];
+      for (size_t i = 0; i < 576; ++i) score += double{w[i]} * x[row * 576 + i];
+      const double off = 1 / (1 + std::exp(-score)) - label;
+      for (size_t i = 0; i < 576; ++i) gradient[i] += off * x[row * 576 + i];
+      gradient[576] += off;
+    }
+  }
+  for (const double g : gradient) CHECK(std::abs(g) < 1e-3);
+
+  const Json said = value("apply_probe", {{"probe", probe["probe"]}, {"tensor", positive}});
+  CHECK(said["positive"] == 1);
+  CHECK(said["probabilities"].size() == 4);
+  CHECK(value("apply_probe", {{"probe", probe["probe"]}, {"tensor", negative}})["positive"] == 0);
+  const Json held =
+      value("train_probe", {{"positive", positive}, {"negative", negative}, {"held_out", 0.25}});
+  CHECK(held["rows"] == 6);
+  CHECK(held["held_out"] == 2);
+  CHECK(worker()
+            .error("apply_probe", {{"probe", probe["direction"]}, {"tensor", positive}})
+            .find("575") != std::string::npos);
+}
