@@ -129,3 +129,13 @@ def test_the_client_says_what_it_lacks(world):
     for words, says in ((["list"], "which server?"), (["call", "--", "/nowhere"], "cannot start /nowhere")):
         done = subprocess.run([str(PROGRAMS / "example_client"), *words], text=True, capture_output=True, env=world.env)
         assert done.returncode == 1 and says in done.stderr
+
+
+def test_steering_finds_a_direction_and_prints_what_its_page_says(world):
+    page = (ROOT / "docs/steering.md").read_text()
+    done = subprocess.run([str(EXAMPLES / "steering/steering.py"), str(BIN)], capture_output=True, text=True, timeout=120, env=world.env)
+    printed, shown = out(done).splitlines(), re.search(r"^```\n(.*?)^```", page, re.S | re.M)[1].splitlines()
+    # The texts exactly; the layers' figures may differ in their last digits on another processor.
+    assert [line for line in printed if not line.startswith("layer")] == [line for line in shown if not line.startswith("layer")]
+    assert sum(line.startswith("layer") for line in printed) == sum(line.startswith("layer") for line in shown) == 9
+    assert "terrible" in printed[-1] and "amazing" in printed[-3]
