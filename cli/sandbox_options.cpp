@@ -16,11 +16,13 @@ namespace fs = std::filesystem;
 namespace {
 constexpr const char* kInstructions =
     "Functions of this server run on a GPU worker that starts with the first call and leaves when "
-    "idle, so the first "
-    "call may take some seconds. Large results are kept as artifacts, named by "
-    "gpumcp://artifacts/… URIs: pass a URI "
-    "on to other tools (similarity takes them), read it as a resource for the .npy bytes, or ask "
-    "for output \"file\".";
+    "idle, so the first call may take some seconds.\n"
+    "Large results are kept as artifacts, named by gpumcp://artifacts/… URIs:\n"
+    "- pass a URI on to other tools; their numbers never need to travel;\n"
+    "- ?slice=0:10 behind it names a part, as NumPy writes it (?slice=-1 the last row);\n"
+    "- resources/read gives the .npy bytes; output \"file\" and save_tensor write files;\n"
+    "- artifacts go by themselves an hour after they were last read; then run the call again;\n"
+    "- handles of steer are your session's own, and change only calls that name them.";
 }  // namespace
 
 void SandboxOptions::declare(CLI::App& app, bool positional_interfaces, std::string* name_option) {

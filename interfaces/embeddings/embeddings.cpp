@@ -72,5 +72,6 @@ GPUMCP_INTERFACE(embeddings, interface) {
   expose_get_model_info(interface, embedder);
   expose_get_embedding(interface, embedder);
   expose_get_embeddings(interface, embedder);
+  expose_search(interface, embedder);
   expose_similarity(interface, embedder);
 }

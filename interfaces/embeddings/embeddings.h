@@ -44,6 +44,7 @@ mcp::ToolAnnotations read_only(std::string title);
 void expose_get_model_info(Interface& interface, const Embedder& embedder);
 void expose_get_embedding(Interface& interface, const Embedder& embedder);
 void expose_get_embeddings(Interface& interface, const Embedder& embedder);
+void expose_search(Interface& interface, const Embedder& embedder);
 void expose_similarity(Interface& interface, const Embedder& embedder);
 
 }  // namespace gpumcp::interfaces

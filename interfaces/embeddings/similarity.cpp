@@ -1,6 +1,6 @@
-// similarity: which texts or stored vectors are nearest to which, by cosine. The vectors stay in
-// the worker; only indices, scores and, where they fit into 1 KB, the beginnings of the texts
-// travel.
+// similarity and search: which texts or stored vectors are nearest to which, by cosine. The vectors
+// stay in the worker; only indices, scores and, where they fit into 1 KB, the beginnings of the
+// texts travel.
 #include <c10/util/Half.h>
 
 #include <cmath>
@@ -35,6 +35,12 @@ struct Similarity {
 };
 GPUMCP_DESCRIBE_DOC(Similarity, (results, "One for each query, in order."),
                     (compared, "Rows of the corpus."))
+
+struct Found {
+  std::vector<Match> matches;
+  int64_t compared;
+};
+GPUMCP_DESCRIBE_DOC(Found, (matches, "Best first."), (compared, "Rows of the corpus."))
 
 constexpr size_t kMaxQueries = 16, kMaxResults = 64;
 constexpr size_t kResultBytes = 1000, kMatchCharacters = 80, kShortCharacters = 24;
@@ -193,7 +199,45 @@ Similarity similarity(const Embedder& embedder, const std::vector<std::string>& 
   return out;
 }
 
+// One query of similarity's, without what scores too little.
+Found search(const Embedder& embedder, const std::string& query,
+             const std::vector<std::string>& corpus, int64_t top_k, double min_score) {
+  Similarity all;
+  try {
+    all = similarity(embedder, {query}, corpus, top_k);
+  } catch (const mcp::DecodeError& e) {  // names the argument as it is called here
+    std::string said = e.what();
+    constexpr std::string_view kTheirs = "arguments.queries[0]";
+    if (said.starts_with(kTheirs)) said.replace(0, kTheirs.size(), "arguments.query");
+    throw ToolError(said);
+  }
+  if (all.results.size() != 1)
+    throw ToolError("arguments.query: it names " + std::to_string(all.results.size()) +
+                    " vectors; search takes one query, similarity several");
+  std::vector<Match> matches = std::move(all.results[0].matches);
+  std::erase_if(matches, [&](const Match& match) { return match.score < min_score; });
+  return {std::move(matches), all.compared};
+}
+
 }  // namespace
+
+void expose_search(Interface& interface, const Embedder& embedder) {
+  interface.expose(
+      {.name = "search",
+       .description = "Semantic search: the texts or stored vectors whose meaning is nearest to a "
+                      "query, best first. The corpus may be texts, or artifacts that "
+                      "get_embeddings made once and for all; vectors never travel.",
+       .annotations = read_only("Semantic search")},
+      [embedder](const std::string& query, const std::vector<std::string>& corpus, int64_t top_k,
+                 double min_score) { return search(embedder, query, corpus, top_k, min_score); },
+      arg("query", "What to look for: a text, or the URI of one vector.").min_length(1),
+      arg("corpus", "Where to look: 1 to " + std::to_string(kMaxTexts) +
+                        " texts or artifact URIs; one artifact may hold any number of vectors.")
+          .min_items(1)
+          .max_items(kMaxTexts),
+      arg("top_k", "How many matches at most.", int64_t{5}).minimum(1).maximum(20),
+      arg("min_score", "Leave out matches with a lower cosine.", -1.0).minimum(-1).maximum(1));
+}
 
 void expose_similarity(Interface& interface, const Embedder& embedder) {
   interface.expose(

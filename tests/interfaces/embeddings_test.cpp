@@ -84,7 +84,7 @@ TEST_CASE("the tools are typed, short-named, read-only, and say what they return
     CHECK(tool.annotations->openWorldHint == false);
   }
   CHECK(names == std::vector<std::string>{"get_model_info", "get_embedding", "get_embeddings",
-                                          "similarity"});
+                                          "search", "similarity"});
   const Json& output = (*tools)[1].outputSchema;
   CHECK(keys(output["properties"]) ==
         always_and({"uri", "path", "embedding", "truncated", "tokens", "max_tokens"}));
@@ -347,6 +347,29 @@ TEST_CASE("similarity equals a plain computation, for texts and artifacts in any
   CHECK(two["results"][1]["matches"][0]["index"] == 2);
   CHECK(two["results"][1]["matches"][0]["score"].get<double>() ==
         doctest::Approx(1.0).epsilon(1e-5));
+}
+
+TEST_CASE("search is similarity for one query, and leaves out what scores too little") {
+  const std::vector<std::string> corpus = {"a cat sat on the mat", "the stock market fell",
+                                           "kittens are young cats"};
+  const Json wanted =
+      worker().value("similarity", {{"queries", {"a small cat"}}, {"corpus", corpus}});
+  const Json all = worker().value("search", {{"query", "a small cat"}, {"corpus", corpus}});
+  CHECK(all["matches"] == wanted["results"][0]["matches"]);
+  CHECK(all["compared"] == 3);
+  const std::string kept = worker().value("get_embeddings", {{"texts", corpus}})["uri"];
+  const Json stored = worker().value(
+      "search", {{"query", "a small cat"}, {"corpus", {kept}}, {"top_k", 20}, {"min_score", 0.3}});
+  REQUIRE(stored["matches"].size() == 2);
+  for (size_t i = 0; i < 2; ++i) {
+    CHECK(stored["matches"][i]["index"] == all["matches"][i]["index"]);
+    CHECK(stored["matches"][i]["score"] == all["matches"][i]["score"]);
+  }
+  CHECK(worker().error("search", {{"query", kept}, {"corpus", corpus}}).find("one query") !=
+        std::string::npos);
+  CHECK(worker()
+            .error("search", {{"query", "gpumcp://artifacts/../x"}, {"corpus", corpus}})
+            .find("arguments.query ") != std::string::npos);
 }
 
 TEST_CASE("similarity leaves out the texts where they would make the result large") {
