@@ -37,6 +37,8 @@ struct ServerOptions {
   std::string instructions = {};  // for the model; hosts cut at 2 KB
   // affect safety
   size_t max_message_bytes = kMaxMessageBytes;
+  // What may wait for a peer on a stream that does not read; beyond it that peer is cut off.
+  size_t max_unread_bytes = kMaxUnreadBytes;
   size_t max_running_calls = 256;  // beyond it calls queue,
   size_t max_queued_calls = 1024;  // and beyond that they are refused at once
   size_t max_batch = 64;           // messages in a batch of 2025-03-26
@@ -139,6 +141,7 @@ class Server final : public Registry {
   // Accepts peers on a listening descriptor (listen_unix), each on a thread of its own, until
   // stop().
   void serve_listener(int listen_fd);
+  // What was written already still goes out to peers that read, for at most options.drain in all.
   void stop();
   // drain(), then waits for the calls in flight (up to options.drain), then stop(). What SIGTERM
   // does in serve_stdio(). Not from a handler.
@@ -173,6 +176,8 @@ class Server final : public Registry {
   Impl& impl() { return *impl_; }
 
  private:
+  void stop_by(std::chrono::steady_clock::time_point deadline);
+
   std::shared_ptr<Impl> impl_;  // shared with sessions that a forwarder still holds
 };
 
