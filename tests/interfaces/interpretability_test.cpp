@@ -157,6 +157,26 @@ TEST_CASE("steered texts are transformers' with a hook, together with others as 
   CHECK(generate(Json::array({{{"handle", to["handle"]}}, away})) == golden()["plain"]);
 }
 
+TEST_CASE("next_tokens, score_text and logit_lens are steered alike") {
+  const Json steering = Json::array(
+      {{{"vector", contrast()["uri"]}, {"layers", {golden()["layer"]}}, {"strength", 3}}});
+  const std::string prompt = golden()["clean"];
+  const Json next = value("next_tokens", {{"text", prompt}, {"top_k", 1}, {"steering", steering}});
+  const double p = next["tokens"][0]["probability"];
+  const std::string token = next["tokens"][0]["token"];
+  const Json lens = value(
+      "logit_lens", {{"text", prompt}, {"layers", {29}}, {"top_k", 1}, {"steering", steering}});
+  CHECK(lens["layers"][0]["tokens"][0] == token);
+  CHECK(lens["layers"][0]["probabilities"][0].get<double>() == doctest::Approx(p).epsilon(1e-4));
+  auto score = [&](const std::string& text, const Json& with) {
+    return value("score_text", {{"text", text}, {"steering", with}})["log_probability"]
+        .get<double>();
+  };
+  CHECK(score(prompt + token, steering) - score(prompt, steering) ==
+        doctest::Approx(std::log(p)).epsilon(1e-3));
+  CHECK(score(prompt, steering) != score(prompt, Json::array()));
+}
+
 TEST_CASE("a steering handle is its session's own") {
   const Json vector = contrast()["uri"];
   gpumcp::mcp::CallOptions mine, theirs;
