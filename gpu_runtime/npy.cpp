@@ -18,8 +18,8 @@ namespace {
 static_assert(std::endian::native == std::endian::little,
               "arrays are written as they lie in memory");
 
-constexpr std::string_view kMagic = "\x93NUMPY";
-constexpr std::size_t kMaxHeader = 65536;
+constexpr std::string_view kNpyMagic = "\x93NUMPY";
+constexpr std::size_t kMaxNpyHeader = 65536;
 constexpr std::size_t kMaxRank = 32;
 
 [[noreturn]] void refuse(const std::string& origin, const std::string& why) {
@@ -125,7 +125,7 @@ std::string write_npy(Dtype dtype, std::span<const std::int64_t> shape,
   }
   std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}",
                                    descr, fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
-  const std::size_t before = kMagic.size() + 4;
+  const std::size_t before = kNpyMagic.size() + 4;
   header.append(63 - (before + header.size()) % 64, ' ');
   header += '\n';
   if (header.size() > 65535) {
@@ -134,7 +134,7 @@ std::string write_npy(Dtype dtype, std::span<const std::int64_t> shape,
 
   std::string bytes;
   bytes.reserve(before + header.size() + data.size());
-  bytes += kMagic;
+  bytes += kNpyMagic;
   bytes += '\x01';
   bytes += '\x00';
   bytes += static_cast<char>(header.size() & 0xff);
@@ -149,7 +149,7 @@ std::string write_npy(std::span<const std::int64_t> shape, std::span<const float
 }
 
 NpyView read_npy(std::string_view bytes, const std::string& origin) {
-  if (!bytes.starts_with(kMagic) || bytes.size() < kMagic.size() + 4) {
+  if (!bytes.starts_with(kNpyMagic) || bytes.size() < kNpyMagic.size() + 4) {
     refuse(origin, "it does not begin with \\x93NUMPY");
   }
   const auto byte_at = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
@@ -160,7 +160,7 @@ NpyView read_npy(std::string_view bytes, const std::string& origin) {
   std::size_t length = 0;
   for (std::size_t i = length_bytes; i-- > 0;) length = length << 8 | byte_at(8 + i);
   const std::size_t begin = 8 + length_bytes;
-  if (length > kMaxHeader) refuse(origin, fmt::format("its header claims {} bytes", length));
+  if (length > kMaxNpyHeader) refuse(origin, fmt::format("its header claims {} bytes", length));
   if (length > bytes.size() - begin) refuse(origin, "it ends within its header");
 
   NpyView view;

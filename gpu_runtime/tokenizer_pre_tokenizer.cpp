@@ -64,7 +64,7 @@ class BertPreTokenizer final : public PieceSplitter {
   std::array<Kind, 128> ascii_{};
 };
 
-constexpr std::size_t kMaxSequence = 64;
+constexpr std::size_t kMaxPreTokenizers = 64;
 
 // Rebuilds the text piece by piece, each behind what `rewrite` puts there for it.
 template <class Rewrite>
@@ -216,7 +216,7 @@ std::unique_ptr<const PreTokenizer> make_part(const Json& json, const std::strin
 
 std::unique_ptr<const PreTokenizer> make_sequence(const TokenizerPart& part) {
   const Json& list = part.at("pretokenizers");
-  if (!list.is_array() || list.size() > kMaxSequence)
+  if (!list.is_array() || list.size() > kMaxPreTokenizers)
     part.refuse("pretokenizers", "an array of at most 64 parts", list);
   std::vector<std::unique_ptr<const PreTokenizer>> parts;
   for (std::size_t i = 0; i < list.size(); ++i) {

@@ -19,7 +19,7 @@ namespace gpumcp::gpu_runtime {
 namespace {
 
 constexpr std::size_t kMaxPattern = 20'000;     // bytes; real ones have a few hundred
-constexpr std::uint32_t kMaxSteps = 5'000'000;  // PCRE2's match limit, for one match
+constexpr std::uint32_t kMatchLimit = 5'000'000;  // PCRE2's match limit, for one match
 constexpr std::uint32_t kMaxDepth = 10'000;
 constexpr std::uint32_t kMaxHeapKb = 64 * 1024;
 // Many matches may each stay within their limit: the sum is bounded by the clock.
@@ -103,7 +103,7 @@ struct MatchSpace {
         context(pcre2_match_context_create(nullptr)),
         stack(pcre2_jit_stack_create(32 * 1024, kStackBytes, nullptr)) {
     if (!data || !context) throw std::bad_alloc();
-    pcre2_set_match_limit(context, kMaxSteps);
+    pcre2_set_match_limit(context, kMatchLimit);
     pcre2_set_depth_limit(context, kMaxDepth);
     pcre2_set_heap_limit(context, kMaxHeapKb);
     pcre2_jit_stack_assign(context, nullptr, stack);

@@ -23,7 +23,7 @@ using std::chrono::milliseconds;
 
 // Between two questions after a task, whatever its server wants.
 constexpr auto kShortestPause = milliseconds(10), kLongestPause = milliseconds(60000);
-constexpr int kMaxFailures = 5;  // answers in a row that did not come
+constexpr int kMaxUnanswered = 5;  // answers in a row that did not come
 
 milliseconds milliseconds_of(std::string_view json, milliseconds otherwise) {
   const Json value = Json::parse(json, nullptr, false);
@@ -232,7 +232,7 @@ Result<std::string> Client::follow(TaskInfo task, const CallOptions& options) {
       known = true;
     } else if (next.error().code == ErrorCode::cancelled) {
       return give_up(std::move(next.error()));
-    } else if (!may_pass(next.error()) || ++failures >= kMaxFailures) {
+    } else if (!may_pass(next.error()) || ++failures >= kMaxUnanswered) {
       return tl::unexpected(std::move(next.error()));
     }
   }

@@ -18,7 +18,7 @@ namespace {
 constexpr auto kDefaultRetry = std::chrono::milliseconds(1000);
 constexpr auto kShortestRetry = std::chrono::milliseconds(50);
 constexpr auto kLongestRetry = std::chrono::milliseconds(3'600'000);
-constexpr int kMaxFailures = 5;      // GETs in a row that gave nothing
+constexpr int kMaxFailedGets = 5;      // GETs in a row that gave nothing
 constexpr size_t kMaxLingering = 8;  // streams that go on after their answer
 
 bool says_nothing_of_the_era(int status) { return status == 401 || status == 403 || status >= 500; }
@@ -182,7 +182,7 @@ void HttpTransport::resume(const Outgoing& out, Flight& flight, Reply& reply) {
   int failures = 0;
   auto retry = kDefaultRetry;
   std::string last_id;
-  while (reply.events && !reply.answered && !reply.broken && failures < kMaxFailures) {
+  while (reply.events && !reply.answered && !reply.broken && failures < kMaxFailedGets) {
     if (reply.retry) retry = std::clamp(*reply.retry, kShortestRetry, kLongestRetry);
     if (!reply.last_id.empty()) last_id = reply.last_id;
     if (last_id.empty() || !pause(flight, retry * (1 << failures))) return;

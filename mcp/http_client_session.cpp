@@ -12,7 +12,7 @@ namespace {
 
 constexpr auto kStreamRetry = std::chrono::milliseconds(1000);
 constexpr auto kStreamPatience = std::chrono::milliseconds(250);
-constexpr int kMaxFailures = 5;
+constexpr int kMaxFailedOpenings = 5;
 constexpr auto kDeleteLimit = std::chrono::seconds(2);
 
 }  // namespace
@@ -99,7 +99,7 @@ void HttpTransport::run_stream(const std::string& in_use) {
   Registered registered(*this, flight);
   std::string last_id, version;
   auto retry = kStreamRetry;
-  for (int failures = 0; failures < kMaxFailures;) {
+  for (int failures = 0; failures < kMaxFailedOpenings;) {
     {
       std::scoped_lock lock(mutex_);
       if (closed_ || session_ != in_use) return;

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::string_view kNames[] = {"working", "input_required", "completed", "failed",
                                        "cancelled"};
-constexpr size_t kMaxMessageBytes = 1000;  // of a status message
+constexpr size_t kMaxStatusBytes = 1000;  // of a status message
 
 std::string iso_8601(Task::Clock::time_point t) {
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(t.time_since_epoch());
@@ -69,7 +69,7 @@ void Task::changed_locked() {
 
 void Task::describe(std::string_view status_message) {
   std::scoped_lock lock(mutex_);
-  status_message = status_message.substr(0, kMaxMessageBytes);
+  status_message = status_message.substr(0, kMaxStatusBytes);
   if (ended_locked() || message_ == status_message) return;
   message_ = status_message;
   changed_locked();

@@ -9,7 +9,7 @@ namespace gpumcp::sandbox {
 namespace {
 
 constexpr std::string_view kPath = "/artifacts/";
-constexpr auto kPatience = std::chrono::seconds(60);  // a worker that starts takes about one
+constexpr auto kAnswerPatience = std::chrono::seconds(60);  // a worker that starts takes about one
 
 // A resources/read of this process' own, which waits for its answer.
 class ArtifactRead final : public mcp::ForwardedRequest {
@@ -34,11 +34,11 @@ class ArtifactRead final : public mcp::ForwardedRequest {
 
   mcp::Result<std::string> wait() {
     std::unique_lock lock(mutex_);
-    if (answered_.wait_for(lock, kPatience, [&] { return answer_.has_value(); })) return *answer_;
+    if (answered_.wait_for(lock, kAnswerPatience, [&] { return answer_.has_value(); })) return *answer_;
     lock.unlock();
     stop_.request_stop();
     return mcp::fail(mcp::ErrorCode::internal_error,
-                     fmt::format("the worker did not answer within {} s", kPatience.count()));
+                     fmt::format("the worker did not answer within {} s", kAnswerPatience.count()));
   }
 
  private:

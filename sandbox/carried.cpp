@@ -7,15 +7,12 @@
 #include <fstream>
 #include <stdexcept>
 
+#include "sandbox/files.h"
+
 namespace gpumcp::sandbox {
 namespace fs = std::filesystem;
 using mcp::Json;
 namespace {
-
-std::string read_file(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return std::string((std::istreambuf_iterator<char>(file)), {});
-}
 
 // A path that stays below the folder that it is put into.
 fs::path safe_relative(const std::string& text) {

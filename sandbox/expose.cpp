@@ -7,6 +7,7 @@
 #include <fstream>
 #include <set>
 
+#include "sandbox/files.h"
 #include "sandbox/host_config.h"
 #include "sandbox/python_stubs.h"
 
@@ -18,11 +19,6 @@ using mcp::Json;
 namespace {
 
 constexpr const char* kMadeBy = "Made by `gpumcp expose`; changes are lost when it is made again.";
-
-std::string read_file(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return std::string((std::istreambuf_iterator<char>(file)), {});
-}
 
 fs::path template_file(const char* name) {
   return program_path().parent_path().parent_path() / "lib/gpumcp/templates" / name;

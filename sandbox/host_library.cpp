@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "mcp/plugin.h"
+#include "sandbox/files.h"
 #include "sandbox/subprocess.h"
 
 namespace gpumcp::sandbox {
@@ -17,11 +18,6 @@ namespace {
 
 fs::path data_folder() { return program_path().parent_path().parent_path() / "lib/gpumcp"; }
 fs::path scripts_folder() { return data_folder() / "python"; }
-
-std::string read_file(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return std::string((std::istreambuf_iterator<char>(file)), {});
-}
 
 std::string hash_of(const fs::path& path) {
   return fmt::format("{:016x}", hash_bytes(read_file(path)));

@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 
+#include "sandbox/files.h"
 #include "sandbox/host_library.h"
 #include "sandbox/plugin_loader.h"
 #include "sandbox/runtime_folder.h"
@@ -46,11 +46,6 @@ class Recorder final : public mcp::Registry {
   std::vector<mcp::Tool> tools;
   std::vector<mcp::ResourceTemplate> templates;
 };
-
-std::string read_file(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return std::string((std::istreambuf_iterator<char>(file)), {});
-}
 
 mcp::Result<Manifest> read_manifest(const fs::path& file, const fs::path& library) {
   auto json = mcp::parse_json(read_file(file));

@@ -22,7 +22,7 @@ struct Gpt2Config {
   bool scale_by_layer = false;
 };
 
-Gpt2Config read_config(const ModelConfig& config) {
+Gpt2Config read_gpt2_config(const ModelConfig& config) {
   Gpt2Config c;
   c.facts.num_layers = config.get_int("n_layer", 1, 1000);
   c.facts.hidden_size = config.get_int("n_embd", 1, 1 << 17);
@@ -150,7 +150,7 @@ class Gpt2 final : public Transformer {
 
 std::unique_ptr<Transformer> load_gpt2(const ModelConfig& config, const Checkpoint& checkpoint,
                                        at::ScalarType dtype, c10::Device device) {
-  return std::make_unique<Gpt2>(read_config(config), config, checkpoint, dtype, device);
+  return std::make_unique<Gpt2>(read_gpt2_config(config), config, checkpoint, dtype, device);
 }
 
 }  // namespace gpumcp::gpu_runtime

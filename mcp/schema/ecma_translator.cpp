@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "mcp/schema/characters.h"
 #include "mcp/schema/ecma_regex.h"
 #include "mcp/schema/ecma_tables.h"
 #include "mcp/utf8.h"
@@ -15,7 +16,6 @@ namespace {
 
 constexpr size_t kMaxPatternBytes = 16 << 10;
 
-bool digit(char c) { return c >= '0' && c <= '9'; }
 bool letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
 struct PatternError : std::runtime_error {

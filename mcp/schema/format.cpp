@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "mcp/schema/characters.h"
 #include "mcp/schema/ecma_regex.h"
 #include "mcp/schema/uri.h"
 
@@ -30,10 +31,6 @@ constexpr std::array kFormats{
     Entry{"json-pointer", Format::json_pointer, "a JSON Pointer such as \"/items/0\""},
     Entry{"regex", Format::regex, "a regular expression of ECMA-262"},
 };
-
-bool digit(char c) { return c >= '0' && c <= '9'; }
-bool letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-bool hex(char c) { return digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
 
 // The number that `text` is, in exactly `width` digits; -1 if it is not.
 int number(std::string_view text, size_t width) {
@@ -123,7 +120,7 @@ bool is_uuid(std::string_view text) {
   if (text.size() != 36) return false;
   for (size_t i = 0; i < text.size(); ++i) {
     const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-    if (dash ? text[i] != '-' : !hex(text[i])) return false;
+    if (dash ? text[i] != '-' : hex_value(text[i]) < 0) return false;
   }
   return true;
 }

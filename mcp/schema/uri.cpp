@@ -4,21 +4,14 @@
 
 #include <algorithm>
 
+#include "mcp/schema/characters.h"
+
 namespace gpumcp::mcp::schema {
 namespace {
 
-bool alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-bool digit(char c) { return c >= '0' && c <= '9'; }
-int hex(char c) {
-  if (digit(c)) return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 bool is_scheme(std::string_view text) {
-  return !text.empty() && alpha(text[0]) && std::all_of(text.begin(), text.end(), [](char c) {
-    return alpha(c) || digit(c) || c == '+' || c == '-' || c == '.';
+  return !text.empty() && letter(text[0]) && std::all_of(text.begin(), text.end(), [](char c) {
+    return letter(c) || digit(c) || c == '+' || c == '-' || c == '.';
   });
 }
 
@@ -27,9 +20,9 @@ bool only(std::string_view text, std::string_view more) {
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (c == '%') {
-      if (i + 2 >= text.size() || hex(text[i + 1]) < 0 || hex(text[i + 2]) < 0) return false;
+      if (i + 2 >= text.size() || hex_value(text[i + 1]) < 0 || hex_value(text[i + 2]) < 0) return false;
       i += 2;
-    } else if (!alpha(c) && !digit(c) &&
+    } else if (!letter(c) && !digit(c) &&
                std::string_view("-._~!$&'()*+,;=").find(c) == std::string_view::npos &&
                more.find(c) == more.npos) {
       return false;
@@ -184,8 +177,8 @@ std::string percent_decode(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size() && hex(text[i + 1]) >= 0 && hex(text[i + 2]) >= 0) {
-      out += static_cast<char>(hex(text[i + 1]) * 16 + hex(text[i + 2]));
+    if (text[i] == '%' && i + 2 < text.size() && hex_value(text[i + 1]) >= 0 && hex_value(text[i + 2]) >= 0) {
+      out += static_cast<char>(hex_value(text[i + 1]) * 16 + hex_value(text[i + 2]));
       i += 2;
     } else {
       out += text[i];
