@@ -345,7 +345,13 @@ TEST_CASE("listeners that stop reading stall nobody, and what waits for them is 
   }
   teller.join();
   const size_t after = resident_kb();
-  CHECK(after - std::min(before, after) < 64 << 10);
+  // Of 560 MB. ASAN keeps 256 MB of what was freed.
+#ifdef __SANITIZE_ADDRESS__
+  constexpr size_t kBound = (64 + 256) << 10;
+#else
+  constexpr size_t kBound = 64 << 10;
+#endif
+  CHECK(after - std::min(before, after) < kBound);
   CHECK(deaf.front().read_event());  // it may go on where it stopped
 }
 
