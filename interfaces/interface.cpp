@@ -3,10 +3,12 @@
 #include <c10/core/InferenceMode.h>
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <chrono>
 #include <mutex>
 #include <set>
 
+#include "gpu_runtime/artifact_view.h"
 #include "gpu_runtime/call_scope.h"
 #include "gpu_runtime/error.h"
 #include "gpu_runtime/runtime.h"
@@ -46,6 +48,29 @@ gpu_runtime::RuntimeOptions runtime_options(const Json& options) {
     else if (*idle == "never")
       out.model_idle = std::nullopt;
   }
+  const auto milliseconds = [](const Json& seconds) {
+    return std::chrono::milliseconds(
+        static_cast<int64_t>(std::max(0.0, seconds.get<double>()) * 1000));
+  };
+  if (const Json* warm = find("warm_idle_s")) {
+    if (warm->is_number())
+      out.warm_idle = milliseconds(*warm);
+    else if (*warm == "never")
+      out.warm_idle = std::nullopt;
+  }
+  if (const Json* each = find("model_idle_of"); each && each->is_object()) {
+    for (const auto& [name, idle] : each->items())
+      out.model_idle_of[name] = idle.is_number() ? std::optional(milliseconds(idle)) : std::nullopt;
+  }
+  if (const Json* pinned = find("pin"); pinned && pinned->is_array()) {
+    for (const Json& name : *pinned) {
+      if (name.is_string()) out.pinned_models.insert(name.get<std::string>());
+    }
+  }
+  if (const Json* bytes = find("device_memory"); bytes && bytes->is_number_unsigned())
+    out.device_memory = bytes->get<std::uint64_t>();
+  if (const Json* bytes = find("host_memory"); bytes && bytes->is_number_unsigned())
+    out.host_memory = bytes->get<std::uint64_t>();
   out.artifacts = artifact_options(options);
   return out;
 }
@@ -70,9 +95,25 @@ bool share_runtime(mcp::PluginHost& host) {
     options.artifact_store = std::move(store);
     runtime.configure(std::move(options));
   }
+  // Compiled modules take their temporary folders with them.
+  host.on_shutdown([] { Runtime::current().unload_all(); });
   host.on_status([] { return Json(Runtime::current().status()); });
   seen.insert(&host.registry());
   return true;
+}
+
+// The earlier of what the function allows and what the caller asks for.
+std::optional<gpu_runtime::SteadyTime> deadline_of(const mcp::CallInfo& call,
+                                                   const CallPolicy& policy) {
+  auto limit = policy.deadline;
+  const auto it = call._meta.find("gpumcp/deadline_ms");
+  if (it != call._meta.end() && it->is_number()) {
+    const std::chrono::milliseconds wish(
+        static_cast<int64_t>(std::clamp(it->get<double>(), 0.0, 1e9)));
+    limit = limit ? std::min(*limit, wish) : wish;
+  }
+  if (!limit) return std::nullopt;
+  return std::chrono::steady_clock::now() + *limit;
 }
 
 // Writes the call's usage when the handler is left, by a throw too.
@@ -90,10 +131,12 @@ Interface::Interface(mcp::PluginHost& host) : PlainInterface(host) {
   interfaces::expose_shell_tokenize(*this);
 }
 
-mcp::ToolHandler Interface::metered(mcp::ToolHandler handler) {
-  return [handler = std::move(handler)](const Json& arguments, Context& context) {
-    gpu_runtime::CallScope scope(
-        {.stop = context.stop_token(), .caller = caller_of(context.call())});
+mcp::ToolHandler Interface::metered(mcp::ToolHandler handler, const CallPolicy& policy) {
+  return [handler = std::move(handler), policy](const Json& arguments, Context& context) {
+    gpu_runtime::CallScope scope({.stop = context.stop_token(),
+                                  .deadline = deadline_of(context.call(), policy),
+                                  .caller = caller_of(context.call()),
+                                  .priority = policy.priority});
     const UsageNote note{scope, context};
     const c10::InferenceMode inference;  // thread-local, so set where the author's tensor code runs
     try {

@@ -19,10 +19,12 @@
 #include "gpu_runtime/artifacts.h"
 #include "gpu_runtime/auto_model.h"
 #include "gpu_runtime/auto_tokenizer.h"
+#include "gpu_runtime/call_scope.h"
 #include "gpu_runtime/export.h"
 #include "gpu_runtime/model_store.h"
 #include "gpu_runtime/sentence_transformer.h"
 #include "gpu_runtime/tensors.h"
+#include "interfaces/tensor_ref.h"
 
 namespace gpumcp {
 
@@ -31,13 +33,24 @@ using gpu_runtime::AutoModelForCausalLM;
 using gpu_runtime::AutoTokenizer;
 using gpu_runtime::is_language_model;
 using gpu_runtime::ModelPath;
+using gpu_runtime::Priority;
 using gpu_runtime::SentenceTransformer;
 using gpu_runtime::to_vector;
 using Tensor = at::Tensor;
 
+// How a function's calls are treated, given to expose() behind its arg()s:
+//   interface.expose("embed_corpus", "…", embed_corpus, arg("texts"),
+//       CallPolicy{.priority = Priority::background, .deadline = std::chrono::minutes(10)});
+struct CallPolicy {
+  Priority priority = Priority::normal;  // towards other functions' calls, in the models' queues
+  // From its beginning until it is given up; a caller may ask for less (_meta
+  // "gpumcp/deadline_ms").
+  std::optional<std::chrono::milliseconds> deadline;
+};
+
 // A PlainInterface with models. Around each call it keeps a record of what the call cost, which
-// goes out as the result's _meta["gpumcp/usage"], and hands the call's stop token to the models'
-// queues.
+// goes out as the result's _meta["gpumcp/usage"], and hands the models' queues what they need to
+// know of it: its stop token, its deadline, its priority, and whose it is.
 class GPUMCP_RUNTIME_API Interface : public PlainInterface {
  public:
   // The first interface on a registry also configures the process' Runtime and registers what all
@@ -52,19 +65,28 @@ class GPUMCP_RUNTIME_API Interface : public PlainInterface {
   }
   template <class F, class... Args>
   void expose(mcp::Tool tool, F function, Args... args) {
-    auto [typed, handler] = mcp::make_typed_tool(std::move(tool), std::move(function),
-                                                 std::vector<mcp::Arg>{mcp::Arg(args)...});
-    host().registry().add_typed_tool(std::move(typed), metered(std::move(handler)));
+    CallPolicy policy;
+    std::vector<mcp::Arg> parameters;
+    auto sort = [&]<class T>(T& one) {
+      if constexpr (std::is_same_v<T, CallPolicy>)
+        policy = one;
+      else
+        parameters.emplace_back(one);
+    };
+    (sort(args), ...);
+    auto [typed, handler] =
+        mcp::make_typed_tool(std::move(tool), std::move(function), std::move(parameters));
+    host().registry().add_typed_tool(std::move(typed), metered(std::move(handler), policy));
   }
   // The same for a tool that only the program's own commands call (PluginHost::add_shell_tool).
   template <class F, class... Args>
   void expose_to_shell(mcp::Tool tool, F function, Args... args) {
     auto [typed, handler] = mcp::make_typed_tool(std::move(tool), std::move(function),
                                                  std::vector<mcp::Arg>{mcp::Arg(args)...});
-    host().add_shell_tool(std::move(typed), metered(std::move(handler)));
+    host().add_shell_tool(std::move(typed), metered(std::move(handler), {}));
   }
-  void add_tool(mcp::Tool tool, mcp::ToolHandler handler) {
-    PlainInterface::add_tool(std::move(tool), metered(std::move(handler)));
+  void add_tool(mcp::Tool tool, mcp::ToolHandler handler, const CallPolicy& policy = {}) {
+    PlainInterface::add_tool(std::move(tool), metered(std::move(handler), policy));
   }
 
   // Where a model lies: --model NAME=FOLDER, $GPUMCP_MODELS, gpumcp's store, the Hugging Face
@@ -83,8 +105,8 @@ class GPUMCP_RUNTIME_API Interface : public PlainInterface {
   gpu_runtime::ArtifactStore& artifacts() const;
 
  private:
-  // The handler with the usage record, the stop token and the errors of gpu_runtime round it.
-  static mcp::ToolHandler metered(mcp::ToolHandler handler);
+  // The handler with the usage record, the call's limits and the errors of gpu_runtime round it.
+  static mcp::ToolHandler metered(mcp::ToolHandler handler, const CallPolicy& policy);
 };
 
 namespace detail {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "gpu_runtime/artifact_view.h"
 #include "gpu_runtime/error.h"
 
 namespace gpumcp {
@@ -11,16 +12,19 @@ namespace {
 using gpu_runtime::ArtifactStore;
 
 std::optional<std::vector<mcp::ResourceContents>> read_artifact(ArtifactStore& store,
-                                                                const std::string& uri) {
+                                                                const std::string& uri,
+                                                                const mcp::Context& context) {
   try {
-    const auto artifact = store.get(uri);
+    auto file = gpu_runtime::artifact_bytes(store, uri, caller_of(context.call()));
     return {{{.uri = uri,
-              .mimeType = artifact->mime_type,
-              .blob = mcp::base64_encode(artifact->bytes)}}};
+              .mimeType = std::move(file.mime_type),
+              .blob = mcp::base64_encode(file.bytes)}}};
   } catch (const gpu_runtime::Error& e) {
     using Code = gpu_runtime::ErrorCode;
-    if (e.code() == Code::not_found || e.code() == Code::invalid_argument) return std::nullopt;
-    throw;
+    if (e.code() == Code::not_found) return std::nullopt;
+    if (e.code() != Code::invalid_argument) throw;
+    if (uri.find('?') == uri.npos) return std::nullopt;  // no id at all
+    throw mcp::ProtocolError({mcp::ErrorCode::invalid_params, e.what()});
   }
 }
 
@@ -52,7 +56,19 @@ std::shared_ptr<ArtifactStore> share_artifacts(
          .description = "A tensor that a tool's result points to, as a NumPy .npy file. Kept for a "
                         "while after its last use.",
          .mimeType = "application/x-npy"},
-        [store](const std::string& uri, mcp::Context&) { return read_artifact(*store, uri); });
+        [store](const std::string& uri, mcp::Context& context) {
+          return read_artifact(*store, uri, context);
+        });
+    host.registry().add_resource_template(
+        {.uriTemplate = ArtifactStore::uri_of("{id}?{+view}"),
+         .name = "artifact-view",
+         .title = "Part of an artifact",
+         .description = "A part of a tensor, or another format of it. view: slice=0:10 (as NumPy "
+                        "writes it, for each dimension: slice=:,0:3), format=npy or "
+                        "format=safetensors, tensor=NAME of several; joined by &."},
+        [store](const std::string& uri, mcp::Context& context) {
+          return read_artifact(*store, uri, context);
+        });
     const bool spills = !artifact_options(host.options()).spill_folder.empty();
     host.on_shutdown([store, spills] {
       if (spills) store->spill();

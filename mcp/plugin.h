@@ -25,7 +25,9 @@ class PluginHost {
   // Settings of the worker, an object; unknown keys are to be ignored, every key may be absent:
   //   device "auto|cpu|cuda|cuda:N" · models {NAME: FOLDER} (empty FOLDER: look it up) ·
   //   default_model NAME · interfaces N (that the worker serves) · threads N · model_idle_s S ·
-  //   artifact_ttl_s S · artifact_dir PATH · workspace PATH
+  //   artifact_ttl_s S · artifact_dir PATH · workspace PATH · model_idle_of {NAME: S} ·
+  //   warm_idle_s S · pin [NAME…] · device_memory BYTES · host_memory BYTES; S is a number of
+  //   seconds or "never"
   // For a host of interface files in another language (sandbox/host_library.h): source PATH ·
   //   manifest {…} · scripts PATH · environments PATH · python {packages, version, env, secrets}
   virtual const Json& options() const = 0;

