@@ -11,6 +11,7 @@
 #include "mcp/exit_watch.h"
 #include "mcp/http_server.h"
 #include "mcp/line_transport.h"
+#include "sandbox/artifact_get.h"
 
 namespace gpumcp::cli {
 namespace {
@@ -61,6 +62,7 @@ int serve_http(FrontServer& front, const ServeOptions& options) {
   http.allowed_hosts = options.allowed_hosts;
   http.allowed_origins = options.allowed_origins;
   if (!options.token_file.empty()) http.token = read_token(options.token_file);
+  http.get.push_back(sandbox::artifact_get(*front.front));
   auto server = mcp::HttpServer::listen(*front.server, http);
   if (!server) throw std::runtime_error(server.error().message);
   mcp::ExitWatch watch([&] {

@@ -97,13 +97,16 @@ void Front::attach(mcp::Server& server, std::vector<Manifest> manifests) {
     // Several interfaces of one worker share its artifacts, and so the template that reads them.
     std::erase_if(manifest.templates,
                   [&](auto& one) { return !templates_seen.insert(one.uriTemplate).second; });
-    server.add_forwarded(std::move(manifest.tools), std::move(manifest.templates),
-                         [this](std::shared_ptr<mcp::ForwardedRequest> request) {
-                           auto forward = std::make_shared<Forward>();
-                           forward->request = std::move(request);
-                           submit(std::move(forward));
-                         });
+    server.add_forwarded(
+        std::move(manifest.tools), std::move(manifest.templates),
+        [this](std::shared_ptr<mcp::ForwardedRequest> request) { forward(std::move(request)); });
   }
+}
+
+void Front::forward(std::shared_ptr<mcp::ForwardedRequest> request) {
+  auto forward = std::make_shared<Forward>();
+  forward->request = std::move(request);
+  submit(std::move(forward));
 }
 
 void Front::submit(std::shared_ptr<Forward> forward) {

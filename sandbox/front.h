@@ -41,6 +41,8 @@ class Front {
   // Lists the manifests' tools on the server and forwards their calls. Throws std::invalid_argument
   // if two have a tool of the same name: settle_tool_names() first.
   void attach(mcp::Server& server, std::vector<Manifest> manifests);
+  // Runs a request in the worker that did not come from a Server's client (artifact_get.h).
+  void forward(std::shared_ptr<mcp::ForwardedRequest> request);
 
  private:
   struct Forward;
