@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 
 #include "sandbox/provider.h"
@@ -55,6 +56,21 @@ void SandboxOptions::declare_worker(CLI::App& app) {
   app.add_option("--gpu-count", gpu_count, "how many; 0: none")->capture_default_str();
   app.add_option("--threads", threads, "CPU threads of the worker; 0: as many as cores")
       ->capture_default_str();
+  app.add_option(
+         "--model-idle", model_idle,
+         "S, or NAME=S for one model: seconds after its last call until its weights leave the "
+         "device, or never (60)")
+      ->type_name("[NAME=]S");
+  app.add_option("--warm-idle", warm_idle,
+                 "seconds that an unloaded model stays ready to wake, or never (600)")
+      ->type_name("S");
+  app.add_option("--pin", pin, "a model that stays loaded once it is");
+  app.add_option("--device-memory", device_memory,
+                 "what weights may take of each GPU, as in 20G; else nine tenths of what is free")
+      ->type_name("SIZE");
+  app.add_option("--host-memory", host_memory,
+                 "what weights may take of host memory; else three quarters of it")
+      ->type_name("SIZE");
   app.add_option("--cancel-grace", cancel_grace_s,
                  "seconds that a cancelled call may go on before its worker is replaced")
       ->capture_default_str();
@@ -165,11 +181,65 @@ std::vector<std::string> SandboxOptions::words() const {
   if (threads != standard.threads) add("--threads", std::to_string(threads));
   if (cancel_grace_s != standard.cancel_grace_s)
     add("--cancel-grace", fmt::format("{}", cancel_grace_s));
+  for (auto& one : model_idle) add("--model-idle", one);
+  for (auto& one : pin) add("--pin", one);
+  if (!warm_idle.empty()) add("--warm-idle", warm_idle);
+  if (!device_memory.empty()) add("--device-memory", device_memory);
+  if (!host_memory.empty()) add("--host-memory", host_memory);
   if (!python.empty()) add("--python", python.find('/') == python.npos ? python : full(python));
   for (auto& package : python_packages) add("--python-package", package);
   for (auto& one : env) add("--env", one);
   for (auto& one : secrets) add("--secret", one);
   if (!workspace.empty()) add("--workspace", full(workspace));
+  return out;
+}
+
+namespace {
+
+// Seconds, 0 or more, or "never".
+mcp::Json parse_seconds(const std::string& option, const std::string& text) {
+  if (text == "never") return text;
+  char* end = nullptr;
+  const double seconds = std::strtod(text.c_str(), &end);
+  if (text.empty() || *end || !(seconds >= 0 && seconds <= 1e9))
+    throw std::invalid_argument(
+        fmt::format("{} {}: expected seconds, 0 or more, or never", option, text));
+  return seconds;
+}
+
+// 512M, 20G, 1.5T, 1000000: powers of ten, as disks and weights are sold.
+uint64_t parse_size(const std::string& option, const std::string& text) {
+  char* end = nullptr;
+  const double number = std::strtod(text.c_str(), &end);
+  double factor = 1;
+  if (end != text.c_str() && *end) {
+    const size_t unit = std::string_view("kMGT").find(*end == 'K' ? 'k' : *end);
+    factor = unit == std::string_view::npos ? 0 : std::pow(1000.0, static_cast<double>(unit + 1));
+    ++end;
+    if (*end == 'B') ++end;
+  }
+  if (end == text.c_str() || *end || !(number * factor >= 1 && number * factor < 1e18))
+    throw std::invalid_argument(
+        fmt::format("{} {}: expected a size, as in 512M, 20G or 1.5T", option, text));
+  return static_cast<uint64_t>(number * factor);
+}
+
+}  // namespace
+
+mcp::Json SandboxOptions::runtime() const {
+  mcp::Json out = mcp::Json::object();
+  for (const std::string& one : model_idle) {
+    const size_t equals = one.rfind('=');
+    if (equals == one.npos)
+      out["model_idle_s"] = parse_seconds("--model-idle", one);
+    else
+      out["model_idle_of"][one.substr(0, equals)] =
+          parse_seconds("--model-idle", one.substr(equals + 1));
+  }
+  if (!warm_idle.empty()) out["warm_idle_s"] = parse_seconds("--warm-idle", warm_idle);
+  if (!pin.empty()) out["pin"] = pin;
+  if (!device_memory.empty()) out["device_memory"] = parse_size("--device-memory", device_memory);
+  if (!host_memory.empty()) out["host_memory"] = parse_size("--host-memory", host_memory);
   return out;
 }
 
@@ -234,6 +304,7 @@ sandbox::SandboxConfig SandboxOptions::config(
         fmt::format("--device {}: expected auto, cpu, cuda or cuda:N", device));
   config.device = device;
   config.threads = threads;
+  config.runtime = runtime();
   config.cancel_grace_s = cancel_grace_s;
   if (auto parsed = sandbox::Provider::parse(provider); !parsed)
     throw std::invalid_argument(parsed.error().message);

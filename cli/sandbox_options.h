@@ -22,6 +22,8 @@ struct SandboxOptions {
   std::vector<std::string> python_packages, env, secrets;
   std::string python, gpu;
   int gpu_count = 1;
+  std::vector<std::string> model_idle, pin;
+  std::string warm_idle, device_memory, host_memory;
   double cancel_grace_s = 5;
   int threads = 0;
   // Tools of the worker that only this program calls (interfaces/shell); served beside the others.
@@ -40,6 +42,7 @@ struct SandboxOptions {
   std::vector<sandbox::Manifest> manifests() const;
   sandbox::SandboxConfig config(const std::vector<sandbox::Manifest>& manifests) const;
   std::filesystem::path workspace_folder() const;
+  mcp::Json runtime() const;  // SandboxConfig::runtime
   // Of these, the ones to show to agents.
   std::vector<sandbox::Manifest> shown_of(std::vector<sandbox::Manifest> manifests) const;
 

@@ -15,6 +15,39 @@ std::string member(const mcp::Json& json, const char* key) {
   return it->is_string() ? it->get<std::string>() : mcp::to_text(*it);
 }
 
+// Powers of ten, as --host-memory takes them.
+std::string size(const mcp::Json& json, const char* key) {
+  double value = json.contains(key) && json[key].is_number() ? json[key].get<double>() : 0;
+  const char* units[] = {"bytes", "kB", "MB", "GB", "TB"};
+  size_t unit = 0;
+  for (; value >= 999.5 && unit + 1 < std::size(units); ++unit) value /= 1000;
+  return fmt::format("{:.{}f} {}", value, unit == 0 || value >= 99.95 ? 0 : 1, units[unit]);
+}
+
+void print_model(const mcp::Json& model) {
+  const std::string name = member(model, "name");
+  fmt::print(
+      "  model {}  {}{}  {} on {}, {} in host memory  {} loads, {} wakes, {} unloads, last {} "
+      "ms  {} calls, {} waiting\n",
+      name.empty() ? member(model, "folder") : name, member(model, "state"),
+      model.value("pinned", false) ? ", pinned" : "", size(model, "bytes"), member(model, "device"),
+      size(model, "host_bytes"), member(model, "loads"), member(model, "wakes"),
+      member(model, "unloads"), member(model, "last_load_ms"), member(model, "calls"),
+      member(model, "queue_depth"));
+}
+
+void print_place(const std::string& place, const mcp::Json& held) {
+  fmt::print("  memory {}: {} of {} for weights", place, size(held, "used"), size(held, "limit"));
+  const char* separator = ": ";
+  if (const auto holders = held.find("holders"); holders != held.end()) {
+    for (auto& [name, bytes] : holders->items()) {
+      fmt::print("{}{} {}", separator, name, size(*holders, name.c_str()));
+      separator = ", ";
+    }
+  }
+  fmt::print("\n");
+}
+
 void print_worker(const sandbox::RuntimeFolder& folder, const mcp::Json& status) {
   fmt::print("worker {}  sandbox {}  up {} s  idle {} of {} s  {} calls, {} fronts\n",
              member(status, "pid"), folder.key(), member(status, "uptime_s"),
@@ -23,7 +56,11 @@ void print_worker(const sandbox::RuntimeFolder& folder, const mcp::Json& status)
   fmt::print("  interfaces: {}\n", member(status, "interfaces"));
   for (auto& [key, value] : status.items()) {
     if (key == "models" && value.is_array()) {
-      for (auto& model : value) fmt::print("  model {}\n", mcp::to_text(model));
+      for (auto& model : value) print_model(model);
+    } else if (key == "memory" && value.is_object()) {
+      for (auto& [place, held] : value.items()) print_place(place, held);
+    } else if (key == "process" && value.is_object()) {
+      fmt::print("  process: {} in memory\n", size(value, "resident_bytes"));
     } else if (value.is_object()) {
       fmt::print("  {}: {}\n", key, mcp::to_text(value));
     }

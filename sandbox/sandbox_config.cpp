@@ -20,6 +20,7 @@ mcp::Json SandboxConfig::to_json() const {
   json["interfaces"] = std::move(paths);
   if (!interface_names.empty()) json["interface_names"] = interface_names;
   json["models"] = models;
+  if (!runtime.empty()) json["runtime"] = runtime;
   json["default_model"] = default_model;
   if (provider != "local") {
     json["provider"] = provider;
@@ -55,6 +56,7 @@ SandboxConfig SandboxConfig::from_json(const mcp::Json& json) try {
   config.gpu = json.value("gpu", "");
   config.gpu_count = json.value("gpu_count", 1);
   config.device = json.value("device", "auto");
+  config.runtime = json.value("runtime", mcp::Json::object());
   config.threads = json.value("threads", 0);
   config.cancel_grace_s = json.value("cancel_grace_s", 5.0);
   const mcp::Json& idle = json.at("idle_s");

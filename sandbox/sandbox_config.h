@@ -35,6 +35,9 @@ struct SandboxConfig {
   int threads = 0;                    // CPU threads; 0: as many as cores
   std::optional<double> idle_s = 60;  // the worker leaves after this; nullopt: never
   PythonConfig python = {};
+  // What the worker's models may take and how long they stay: device_memory, host_memory (bytes),
+  // model_idle_s, model_idle_of {NAME: S}, warm_idle_s, pin [NAME…], as mcp/plugin.h has them.
+  mcp::Json runtime = mcp::Json::object();
   double cancel_grace_s = 5;  // a call that ignores its cancellation so long ends the worker
 
   // 12 hexadecimal digits: from everything above but the two times, the libraries' sizes and times,

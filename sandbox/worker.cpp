@@ -51,6 +51,7 @@ mcp::Json plugin_options(const SandboxConfig& config) {
   if (!config.default_model.empty()) options["default_model"] = config.default_model;
   options["interfaces"] = config.interfaces.size();
   if (config.threads > 0) options["threads"] = config.threads;
+  options.update(config.runtime);
   options["artifact_dir"] = (cache_folder() / "artifacts" / config.key()).string();
   options["workspace"] = (cache_folder() / "workspace").string();
   return options;
