@@ -24,6 +24,11 @@ double DeviceMark::ms_until(const DeviceMark& later) const {
   return std::chrono::duration<double, std::milli>(later.time_ - time_).count();
 }
 
+void* current_stream(c10::Device device) {
+  if (device.is_cpu()) return nullptr;
+  return c10::impl::VirtualGuardImpl(device.type()).getStream(device).native_handle();
+}
+
 at::Tensor copy_to_host(const at::Tensor& tensor) {
   if (tensor.is_cpu()) return tensor;
   at::Tensor host =

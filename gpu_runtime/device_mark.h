@@ -28,6 +28,10 @@ class GPUMCP_RUNTIME_API DeviceMark {
   std::chrono::steady_clock::time_point time_;
 };
 
+// The native handle (a cudaStream_t) of the stream that this thread's kernels go to, for kernels of
+// an author's own; null on a CPU.
+GPUMCP_RUNTIME_API void* current_stream(c10::Device device);
+
 // The tensor in host memory: itself on a CPU, else a pinned copy that is there once a DeviceMark
 // made after this call is passed.
 GPUMCP_RUNTIME_API at::Tensor copy_to_host(const at::Tensor& tensor);

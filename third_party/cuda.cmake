@@ -1,0 +1,38 @@
+# nvcc 12.4 or newer (a CUDA toolkit, or PyPI: nvidia-cuda-nvcc and what it needs), NVIDIA's licence. Only for .cu files of
+# interfaces; nothing of ours needs it, and no GPU is needed to compile them.
+# Looked for in this order: GPUMCP_NVCC (cache variable), $CUDACXX, the PATH and /usr/local/cuda/bin,
+# ${GPUMCP_CACHE:-~/.cache/gpumcp}/cuda-compiler-13.2.86; else `scripts/fetch cuda-compiler` brings that last one.
+set(GPUMCP_NVCC "$ENV{CUDACXX}" CACHE FILEPATH "The CUDA compiler; empty: look for one")
+set(GPUMCP_CUDA_ARCHITECTURES "80;90" CACHE STRING "GPUs that .cu files are compiled for; later ones compile the last when they load it")
+set(gpumcp_fetched_cuda "${gpumcp_cache}/cuda-compiler-13.2.86/nvidia/cu13")
+if(NOT GPUMCP_NVCC)
+  find_program(gpumcp_found_nvcc nvcc HINTS /usr/local/cuda/bin)
+  if(gpumcp_found_nvcc)
+    set(GPUMCP_NVCC "${gpumcp_found_nvcc}")
+  else()
+    if(NOT EXISTS "${gpumcp_fetched_cuda}/bin/nvcc" AND EXISTS "${PROJECT_SOURCE_DIR}/scripts/fetch")
+      message(STATUS "no nvcc here: scripts/fetch cuda-compiler (about 420 MB on disk, once)")
+      execute_process(COMMAND "${PROJECT_SOURCE_DIR}/scripts/fetch" cuda-compiler)
+    endif()
+    if(EXISTS "${gpumcp_fetched_cuda}/bin/nvcc")
+      set(GPUMCP_NVCC "${gpumcp_fetched_cuda}/bin/nvcc")
+    else()
+      message(FATAL_ERROR "No nvcc: neither GPUMCP_NVCC, CUDACXX nor the PATH names one, and `scripts/fetch cuda-compiler` "
+        "did not bring one. Install a CUDA toolkit, or leave GPUMCP_WITH_CUDA off: everything but .cu files works without.")
+    endif()
+  endif()
+endif()
+# The runtime that torch loads as well; a kernel's launch must go through the same one.
+get_filename_component(gpumcp_cuda_root "${GPUMCP_NVCC}" REALPATH)
+get_filename_component(gpumcp_cuda_root "${gpumcp_cuda_root}" DIRECTORY)
+get_filename_component(gpumcp_cuda_root "${gpumcp_cuda_root}" DIRECTORY)
+file(GLOB gpumcp_cudart "${gpumcp_torch}/../nvidia/*/lib/libcudart.so.*" "${gpumcp_cuda_root}/lib*/libcudart.so*")
+if(NOT gpumcp_cudart)
+  message(FATAL_ERROR "No libcudart beside torch (${gpumcp_torch}/../nvidia) or under ${gpumcp_cuda_root}")
+endif()
+list(GET gpumcp_cudart 0 gpumcp_cudart)
+get_filename_component(gpumcp_cudart "${gpumcp_cudart}" REALPATH)
+set(GPUMCP_NVCC "${GPUMCP_NVCC}" CACHE FILEPATH "The CUDA compiler; empty: look for one" FORCE)
+set(GPUMCP_CUDART "${gpumcp_cudart}" CACHE INTERNAL "")
+set(GPUMCP_CUDA_INCLUDE "${gpumcp_cuda_root}/include" CACHE INTERNAL "")
+message(STATUS "nvcc: ${GPUMCP_NVCC}, ${GPUMCP_CUDART}")
