@@ -94,8 +94,10 @@ void Client::cancel(const RequestId& given, std::string_view reason) {
 void Client::read_loop() {
   reader_id_ = std::this_thread::get_id();
   bool announce = false;
+  Error why{ErrorCode::closed, "the server closed the connection"};
   while (true) {
     auto text = transport_->read();
+    if (!text) why.message = text.error().message;
     if (!text || !*text) break;  // also after a line too long: whose answer it was cannot be known
     if (auto message = parse_message(std::move(**text))) on_message(*message);
   }
@@ -106,7 +108,7 @@ void Client::read_loop() {
   }
   stopping_.request_stop();  // nothing that waits to try again would be heard
   if (announce && options_.on_closed) options_.on_closed();
-  fail_all({ErrorCode::closed, "the server closed the connection"});
+  fail_all(why);
   end_subscriptions();
 }
 

@@ -27,7 +27,8 @@ class StreamSink final : public ReplySink {
   void notify(std::string message) override { write(message); }
   void respond(std::string message, std::optional<ErrorCode>) override { write(message); }
 
-  // Lets what is being written reach a peer that reads; a peer that does not is cut off.
+  // Returns when nothing is being written any more. A transport whose write() waits for its peer is
+  // closed.
   void detach() {
     std::unique_lock lock(mutex_, std::defer_lock);
     if (!lock.try_lock_for(std::chrono::milliseconds(100))) {
@@ -115,10 +116,19 @@ void Server::serve(Transport& transport) {
                     text.error().code);
       continue;
     }
+    if (!text) fmt::print(stderr, "mcp: {}\n", text.error().message);
     if (!text || !*text) break;
     session->receive(std::move(**text), sink);
   }
-  if (!impl_->stopped) session->wait_idle(impl_->options.drain);
+  if (!impl_->stopped) {
+    // The peer may have closed its side alone: what it asked for is still answered.
+    const auto drain = impl_->options.drain;
+    const auto deadline = std::chrono::steady_clock::now() + drain;
+    while (!session->wait_idle(std::min(std::chrono::milliseconds(20), drain)) &&
+           std::chrono::steady_clock::now() < deadline)
+      transport.flush(std::chrono::milliseconds(0));
+    transport.flush(drain);
+  }
   session->attach(nullptr);
   sink->detach();  // first: it frees a call that waits for a peer that does not read
   session->cancel_all();
@@ -127,7 +137,8 @@ void Server::serve(Transport& transport) {
 }
 
 int Server::serve_stdio() {
-  auto transport = take_stdio({.max_message_bytes = impl_->options.max_message_bytes});
+  auto transport = take_stdio({.max_message_bytes = impl_->options.max_message_bytes,
+                               .max_unread_bytes = impl_->options.max_unread_bytes});
   if (!transport) {
     fmt::print(stderr, "{}\n", transport.error().message);
     return 1;
@@ -165,8 +176,9 @@ void Server::serve_listener(int listen_fd) {
     Peer& peer = peers.emplace_back();
     try {
       peer.thread = std::thread([this, fd, &peer] {
-        auto transport =
-            make_line_transport(fd, fd, {.max_message_bytes = impl_->options.max_message_bytes});
+        auto transport = make_line_transport(fd, fd,
+                                             {.max_message_bytes = impl_->options.max_message_bytes,
+                                              .max_unread_bytes = impl_->options.max_unread_bytes});
         serve(*transport);
         transport.reset();
         peer.done = true;

@@ -37,6 +37,8 @@ struct ServerOptions {
   std::string instructions = {};  // for the model; hosts cut at 2 KB
   // affect safety
   size_t max_message_bytes = kMaxMessageBytes;
+  // What may wait for a peer on a stream that does not read; beyond it that peer is cut off.
+  size_t max_unread_bytes = kMaxUnreadBytes;
   size_t max_running_calls = 256;  // beyond it calls queue,
   size_t max_queued_calls = 1024;  // and beyond that they are refused at once
   size_t max_batch = 64;           // messages in a batch of 2025-03-26

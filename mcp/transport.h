@@ -4,6 +4,7 @@
 // lets later writes fail.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -25,9 +26,16 @@ class Transport {
   // message that was too long has been skipped, and reading may go on. Any other error ends the
   // transport.
   virtual Result<std::optional<std::string>> read() = 0;
-  // Queues or sends one message. Error closed: the peer is gone.
+  // Queues or sends one message, without waiting for a peer that does not read. Error closed: the
+  // peer is gone, or was cut off because too much waits for it.
   virtual Result<void> write(std::string_view message) = 0;
   virtual void close() noexcept = 0;
+  // For a thread that will call read() next: may go out with what is written until then.
+  virtual Result<void> write_soon(std::string_view message) { return write(message); }
+  // The reading thread's: the next read() will not wait.
+  virtual bool has_message() const { return false; }
+  // When nobody reads any more: waits until what was written has gone out, at most so long.
+  virtual void flush(std::chrono::milliseconds /*limit*/) {}
 
   // What some transports do beyond that.
   // True: requests repeat part of what they say in HTTP headers.

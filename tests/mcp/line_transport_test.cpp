@@ -2,16 +2,19 @@
 #include "mcp/line_transport.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <csignal>
 #include <fstream>
 #include <latch>
 #include <map>
+#include <mutex>
 
 #include "tests/mcp/support.h"
 
@@ -142,6 +145,8 @@ TEST_CASE("messages of eight threads stay whole") {
     const Ends ends = make();
     auto transport = make_line_transport(ends.near_read, ends.near_write);
     auto reader = make_line_transport(ends.far_read, ends.far_write);
+    // What the descriptor does not take at once is the reading thread's to send.
+    auto sends = std::async(std::launch::async, [&] { return text(transport->read()); });
     constexpr int kThreads = 8, kEach = 300;
     std::vector<std::jthread> writers;
     for (int t = 0; t < kThreads; ++t) {
@@ -158,6 +163,8 @@ TEST_CASE("messages of eight threads stay whole") {
       const size_t i = next[t]++;  // each thread's own messages keep their order
       REQUIRE(line == std::string(1, t) + ":" + std::string(i, static_cast<char>('a' + t - '0')));
     }
+    reader.reset();
+    CHECK(sends.get() == "(end)");
   }
 }
 
@@ -171,21 +178,134 @@ TEST_CASE("newlines between tokens do not split a message") {
   CHECK(text(reader->read()) == "2");
 }
 
-TEST_CASE("a peer that does not read holds up neither close() nor the writers for longer") {
+TEST_CASE("writing never waits for a peer that does not read, and at the limit cuts it off") {
   for (auto make : {socket_ends, pipe_ends}) {
     const Ends ends = make();
-    auto transport = make_line_transport(ends.near_read, ends.near_write);
-    const std::string megabyte(1u << 20, 'x');
-    std::vector<std::future<Result<void>>> writers;
-    for (int i = 0; i < 48; ++i)  // more than pipe and queue hold
-      writers.push_back(std::async(std::launch::async, [&] { return transport->write(megabyte); }));
-    transport->close();
-    int failed = 0;
-    for (auto& writer : writers) failed += writer.get().has_value() ? 0 : 1;
-    CHECK(failed > 0);
+    constexpr size_t kLimit = 4u << 20;
+    auto transport =
+        make_line_transport(ends.near_read, ends.near_write, {.max_unread_bytes = kLimit});
+    auto read = std::async(std::launch::async, [&] { return transport->read(); });
+    const std::string message(100'000, 'x');
+    size_t taken = 0;
+    Result<void> last;
+    while ((last = transport->write(message))) {
+      taken += message.size();
+      REQUIRE(taken < 2 * kLimit);  // the queue, and what pipe or socket hold
+    }
+    CHECK(taken > kLimit);
+    CHECK(last.error().code == ErrorCode::closed);
+    CHECK(contains(last.error().message, "the limit is 4194304 bytes"));
+    // The reading thread ends, and is told why.
+    const auto end = read.get();
+    REQUIRE_FALSE(end);
+    CHECK(end.error().code == ErrorCode::closed);
+    CHECK(contains(end.error().message, "the limit is 4194304 bytes"));
+    CHECK(text(transport->read()) == "(end)");
     close(ends.far_read);
     if (ends.far_write != ends.far_read) close(ends.far_write);
   }
+}
+
+TEST_CASE("what a slow reader did not take comes later, whole and in order") {
+  for (auto make : {socket_ends, pipe_ends}) {
+    for (const size_t piece : {size_t{1}, size_t{777}, size_t{1} << 20}) {
+      CAPTURE(piece);
+      const Ends ends = make();
+      const int small = 4096;  // buffers of a page or so: short writes and EAGAIN all the time
+      setsockopt(ends.near_write, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+      fcntl(ends.near_write, F_SETPIPE_SZ, small);
+      auto transport = make_line_transport(ends.near_read, ends.near_write);
+      auto read = std::async(std::launch::async, [&] { return text(transport->read()); });
+      std::string want, got;
+      std::vector<std::jthread> writers;
+      const size_t longest = piece == 1 ? 3'000 : 200'000;
+      for (size_t i = 0; i < 20; ++i) {
+        std::string message(1 + i * i * longest / 400, static_cast<char>('a' + i));
+        const auto taken = i % 3 ? transport->write(message) : transport->write_soon(message);
+        REQUIRE(taken);
+        want += message + "\n";
+      }
+      REQUIRE(transport->write("end"));
+      want += "end\n";
+      std::string bytes(piece, ' ');
+      while (got.size() < want.size()) {
+        const ssize_t n = ::read(ends.far_read, bytes.data(), bytes.size());
+        REQUIRE(n > 0);
+        got.append(bytes, 0, static_cast<size_t>(n));
+      }
+      CHECK(got == want);
+      put(ends.far_write, "still here\n");
+      CHECK(read.get() == "still here");
+      close(ends.far_read);
+      if (ends.far_write != ends.far_read) close(ends.far_write);
+    }
+  }
+}
+
+TEST_CASE("flush() brings out what is left when nobody reads any more") {
+  for (auto make : {socket_ends, pipe_ends}) {
+    const Ends ends = make();
+    auto transport = make_line_transport(ends.near_read, ends.near_write);
+    const std::string large(3u << 20, 'x');
+    REQUIRE(transport->write(large));
+    REQUIRE(transport->write_soon("last"));
+    transport->flush(std::chrono::milliseconds(0));  // the peer takes nothing yet: back at once
+    auto reader = make_line_transport(ends.far_read, ends.far_write);
+    auto flushed = std::async(std::launch::async, [&] { transport->flush(kLong); });
+    CHECK(text(reader->read()) == large);
+    CHECK(text(reader->read()) == "last");
+    flushed.get();
+  }
+}
+
+TEST_CASE("a pipe that cannot be opened anew stays as others share it, and still nothing blocks") {
+  const Ends ends = pipe_ends();
+  rlimit old{};
+  REQUIRE(getrlimit(RLIMIT_NOFILE, &old) == 0);
+  const int free = dup(0);  // the lowest, for the transport's wake-up; there is none for a new pipe
+  close(free);
+  rlimit tight = old;
+  tight.rlim_cur = static_cast<rlim_t>(free) + 1;
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &tight) == 0);
+  auto transport = make_line_transport(ends.near_read, ends.near_write);
+  setrlimit(RLIMIT_NOFILE, &old);
+  CHECK((fcntl(ends.near_write, F_GETFL) & O_NONBLOCK) == 0);
+  auto read = std::async(std::launch::async, [&] { return text(transport->read()); });
+  const std::string large(1u << 20, 'x');
+  REQUIRE(transport->write(large));
+  REQUIRE(transport->write("last"));
+  auto reader = make_line_transport(ends.far_read, ends.far_write);
+  CHECK(text(reader->read()) == large);
+  CHECK(text(reader->read()) == "last");
+  REQUIRE(reader->write("still here"));
+  CHECK(read.get() == "still here");
+}
+
+TEST_CASE("messages of write_soon() go out in one piece, at the latest with the next read()") {
+  int fds[2];  // keeps the bounds of writes
+  REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) == 0);
+  auto transport = make_line_transport(fds[0], fds[0]);
+  for (const char* message : {"1", "2", "3"}) REQUIRE(transport->write_soon(message));
+  char bytes[64];
+  CHECK(recv(fds[1], bytes, sizeof bytes, MSG_DONTWAIT) < 0);
+  put(fds[1], "a\nb\n");
+  CHECK(text(transport->read()) == "a");  // it had to wait for this one
+  CHECK(transport->has_message());
+  ssize_t n = recv(fds[1], bytes, sizeof bytes, 0);
+  CHECK(std::string(bytes, static_cast<size_t>(n)) == "1\n2\n3\n");
+  REQUIRE(transport->write_soon("4"));
+  CHECK(text(transport->read()) == "b");  // it lay here already
+  CHECK_FALSE(transport->has_message());
+  CHECK(recv(fds[1], bytes, sizeof bytes, MSG_DONTWAIT) < 0);
+  REQUIRE(transport->write("5"));
+  n = recv(fds[1], bytes, sizeof bytes, 0);
+  CHECK(std::string(bytes, static_cast<size_t>(n)) == "4\n5\n");
+  REQUIRE(transport->write_soon("6"));
+  shutdown(fds[1], SHUT_WR);
+  CHECK(text(transport->read()) == "(end)");
+  n = recv(fds[1], bytes, sizeof bytes, 0);
+  CHECK(std::string(bytes, static_cast<size_t>(n)) == "6\n");
+  ::close(fds[1]);
 }
 
 TEST_CASE("writing to a peer that left is Error closed, and no signal") {
@@ -307,6 +427,91 @@ TEST_CASE("a long line in small pieces costs its reader time in its length alone
   CHECK(cpu() - began < 4);  // clearing room in proportion to what had come took 10 s and more
   writer.join();
   close(fds[1]);
+}
+
+TEST_CASE("a peer that never reads delays nobody, and its answers wait for it") {
+  // Whoever answers is one thread, as that of a front that hands on its worker's results.
+  Folder folder;
+  Server server({.name = "unix"});
+  std::mutex mutex;
+  std::condition_variable more;
+  std::vector<std::shared_ptr<ForwardedRequest>> queue;
+  Tool get{.name = "get"};
+  get.inputSchema = {{"type", "object"}};
+  server.add_forwarded({get}, {}, [&](std::shared_ptr<ForwardedRequest> request) {
+    std::scoped_lock lock(mutex);
+    queue.push_back(std::move(request));
+    more.notify_one();
+  });
+  constexpr size_t kCalls = 1'000, kLarge = 1u << 20;
+  std::jthread answerer([&] {
+    for (size_t n = 0; n < kCalls + 8; ++n) {
+      std::unique_lock lock(mutex);
+      more.wait(lock, [&] { return !queue.empty(); });
+      auto request = std::move(queue.front());
+      queue.erase(queue.begin());
+      lock.unlock();
+      const size_t size = json(request->arguments())["size"].get<size_t>();
+      request->respond_result(R"({"resultType":"complete","content":[{"type":"text","text":")" +
+                              std::string(size, 'x') + R"("}]})");
+    }
+  });
+  auto fd = listen_unix(folder.path / "s");
+  REQUIRE(fd);
+  auto served = std::async(std::launch::async, [&] { server.serve_listener(*fd); });
+  auto peer = [&] {
+    auto mine = connect_unix(folder.path / "s");
+    REQUIRE(mine);
+    return make_line_transport(*mine, *mine);
+  };
+  auto lazy = peer(), busy = peer();
+  for (int i = 0; i < 8; ++i)
+    REQUIRE(
+        lazy->write(call(std::to_string(i), "get", R"({"size":)" + std::to_string(kLarge) + "}")));
+  for (size_t i = 0; i < kCalls; ++i) {
+    REQUIRE(busy->write(call(std::to_string(i), "get", R"({"size":10})")));
+    const Json reply = json(text(busy->read()));
+    REQUIRE(reply["id"] == i);
+    REQUIRE(reply["result"]["content"][0]["text"] == std::string(10, 'x'));
+  }
+  for (int i = 0; i < 8; ++i)  // it was not cut off
+    CHECK(json(text(lazy->read()))["result"]["content"][0]["text"].get<std::string>().size() ==
+          kLarge);
+  server.stop();
+  served.get();
+  close(*fd);
+}
+
+TEST_CASE(
+    "a peer that asks on and never reads is cut off at the server's limit; others are served") {
+  Folder folder;
+  Server server({.name = "unix", .max_unread_bytes = 1u << 20});
+  server.expose("large", "Answers with 64 KB.", [] { return std::string(64u << 10, 'x'); });
+  auto fd = listen_unix(folder.path / "s");
+  REQUIRE(fd);
+  auto served = std::async(std::launch::async, [&] { server.serve_listener(*fd); });
+  auto greedy = connect_unix(folder.path / "s"), other = connect_unix(folder.path / "s");
+  REQUIRE(greedy);
+  REQUIRE(other);
+  std::string asked = call("1", "large") + "\n";
+  size_t calls = 0;
+  // 4 MB of answers and more; then the connection is gone.
+  while (send(*greedy, asked.data(), asked.size(), MSG_NOSIGNAL) ==
+         static_cast<ssize_t>(asked.size())) {
+    ++calls;
+    asked = call(std::to_string(calls + 1), "large") + "\n";
+    REQUIRE(calls < 100'000);
+  }
+  CHECK(calls >= 16);
+  auto fine = make_line_transport(*other, *other);
+  REQUIRE(fine->write(call("1", "large")));
+  CHECK(
+      json(text(fine->read()))["result"]["structuredContent"]["result"].get<std::string>().size() ==
+      64u << 10);
+  ::close(*greedy);
+  server.stop();
+  served.get();
+  close(*fd);
 }
 
 TEST_CASE("whether a line is too long does not hang on how its bytes were cut") {
