@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -45,11 +47,14 @@ class KeySet {
  public:
   // False: the key is there already.
   bool insert(std::string_view key, const char* at) {
-    if (keys_.size() < kFew) {
-      for (const Key& one : keys_) {
-        if (one.text == key) return false;
+    if (size_ < kFew) {
+      for (size_t i = 0; i < size_; ++i) {
+        if (few_[i].text == key) return false;
       }
+      few_[size_++] = {key, at};
+      return true;
     }
+    if (keys_.empty()) keys_.assign(few_.begin(), few_.end());
     keys_.push_back({key, at});
     return true;
   }
@@ -61,7 +66,7 @@ class KeySet {
   };
   std::optional<Key> find_repeated() {
     std::optional<Key> out;
-    if (keys_.size() <= kFew) return out;
+    if (keys_.empty()) return out;
     std::sort(keys_.begin(), keys_.end(), [](const Key& a, const Key& b) {
       const int order = a.text.compare(b.text);
       return order < 0 || (order == 0 && a.at < b.at);
@@ -74,7 +79,9 @@ class KeySet {
 
  private:
   static constexpr size_t kFew = 24;
-  std::vector<Key> keys_;
+  std::array<Key, kFew> few_;
+  size_t size_ = 0;        // of few_
+  std::vector<Key> keys_;  // all of them, once they are more
 };
 
 // One pass over the text; recursion is bounded by max_depth.
@@ -210,7 +217,7 @@ class Scanner {
     auto flush = [&] {
       if (decoded) decoded->append(run, p_);
     };
-    while (p_ != end_) {
+    while ((p_ = find_special(p_, end_)) != end_) {
       const unsigned char c = static_cast<unsigned char>(*p_);
       if (c == '"') {
         flush();
@@ -223,8 +230,6 @@ class Scanner {
         run = p_;
       } else if (c < 0x20) {
         return set_error("control characters in strings must be escaped");
-      } else if (c < 0x80) {
-        ++p_;
       } else {
         const size_t n = utf8_length(reinterpret_cast<const unsigned char*>(p_),
                                      reinterpret_cast<const unsigned char*>(end_));
@@ -322,6 +327,82 @@ class Scanner {
   size_t at_ = 0;
 };
 
+// Finds the members of an object in a text that scan_json() has found sound.
+class Splitter {
+ public:
+  explicit Splitter(std::string_view text) : p_(text.data()), end_(text.data() + text.size()) {}
+
+  void run(const MemberFn& member) {
+    space();
+    if (p_ == end_ || *p_ != '{') return;
+    ++p_;
+    std::string decoded;
+    while (true) {
+      space();
+      if (p_ == end_ || *p_ != '"') return;
+      const char* key = p_ + 1;
+      const bool escapes = string();
+      std::string_view name(key, static_cast<size_t>(p_ - 1 - key));
+      if (escapes) {
+        decoded = Json::parse(key - 1, p_).get<std::string>();
+        name = decoded;
+      }
+      space();
+      ++p_;  // the colon
+      space();
+      const char* begin = p_;
+      value();
+      member(name, std::string_view(begin, static_cast<size_t>(p_ - begin)));
+      space();
+      if (p_ == end_ || *p_ != ',') return;
+      ++p_;
+    }
+  }
+
+ private:
+  void space() {
+    while (p_ != end_ && (*p_ == ' ' || *p_ == '\n' || *p_ == '\r' || *p_ == '\t')) ++p_;
+  }
+
+  // True: it has escapes.
+  bool string() {
+    bool escapes = false;
+    for (++p_; p_ != end_; ++p_) {
+      p_ = find_quote(p_);
+      if (p_ == end_ || *p_ == '"') break;
+      escapes = true;
+      ++p_;
+    }
+    if (p_ != end_) ++p_;
+    return escapes;
+  }
+  const char* find_quote(const char* p) const {
+    while (p != end_ && *p != '"' && *p != '\\') ++p;
+    return p;
+  }
+
+  void value() {
+    int depth = 0;
+    for (; p_ != end_; ++p_) {
+      if (*p_ == '"') {
+        string();
+        --p_;
+      } else if (*p_ == '{' || *p_ == '[') {
+        ++depth;
+      } else if (*p_ == '}' || *p_ == ']') {
+        if (depth == 0) return;  // of the object around it
+        if (--depth == 0) return (void)++p_;
+      } else if (depth == 0 &&
+                 (*p_ == ',' || *p_ == ' ' || *p_ == '\n' || *p_ == '\r' || *p_ == '\t')) {
+        return;
+      }
+    }
+  }
+
+  const char* p_;
+  const char* end_;
+};
+
 // Builds the value of a text that scan_json() has found sound. The library's own builder searches
 // an ordered object for each new key, which takes minutes for a hostile object of a few hundred
 // thousand of them; here keys are known to differ.
@@ -389,6 +470,8 @@ class Builder {
 Result<void> scan_json(std::string_view text, const MemberFn& member, int max_depth) {
   return Scanner(text, member, max_depth).run();
 }
+
+void split_object(std::string_view text, const MemberFn& member) { Splitter(text).run(member); }
 
 Result<Json> parse_json(std::string_view text, int max_depth) {
   if (auto scanned = scan_json(text, {}, max_depth); !scanned)

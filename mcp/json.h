@@ -7,11 +7,12 @@
 // an attack surface). After that the parts can be parsed or forwarded byte by byte.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "mcp/result.h"
 
@@ -22,13 +23,35 @@ using Json = nlohmann::ordered_json;
 
 inline constexpr int kMaxJsonDepth = 64;
 
-// Called for each member of the outermost object: the key, decoded, and the value's text.
-using MemberFn = std::function<void(std::string_view key, std::string_view value)>;
+// Called for each member of the outermost object: the key, decoded, and the value's text. Refers to
+// a callable that the caller keeps, so it is for parameters only; empty: nobody wants to know.
+class MemberFn {
+ public:
+  MemberFn() = default;
+  template <class F>
+    requires(!std::same_as<std::remove_cvref_t<F>, MemberFn>)
+  MemberFn(F&& f)  // NOLINT: made from lambdas where they are written
+      : object_(const_cast<void*>(static_cast<const void*>(&f))),
+        call_([](void* object, std::string_view key, std::string_view value) {
+          (*static_cast<std::remove_reference_t<F>*>(object))(key, value);
+        }) {}
+  explicit operator bool() const { return call_ != nullptr; }
+  void operator()(std::string_view key, std::string_view value) const {
+    call_(object_, key, value);
+  }
+
+ private:
+  void* object_ = nullptr;
+  void (*call_)(void*, std::string_view, std::string_view) = nullptr;
+};
 
 // Validates `text` as one JSON value. If that is an object, calls `member` for each of its members
 // in order. Errors: parse_error with the byte offset and what is wrong there.
 Result<void> scan_json(std::string_view text, const MemberFn& member = {},
                        int max_depth = kMaxJsonDepth);
+
+// The same for a text that scan_json() has accepted before, or a part of one: nothing is checked.
+void split_object(std::string_view text, const MemberFn& member);
 
 // scan_json, then the value. Numbers beyond 64 bits become doubles; those beyond double are an
 // error.

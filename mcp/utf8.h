@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 
 namespace gpumcp::mcp {
 
@@ -24,6 +26,30 @@ inline size_t utf8_length(const unsigned char* p, const unsigned char* end) {
     return continuation(1, low, high) && continuation(2) && continuation(3) ? 4 : 0;
   }
   return 0;
+}
+
+// The first character from `p` on that a JSON string cannot hold as it is, or that is not ASCII:
+// a quote, a backslash, a control character, a byte of 0x80 or more.
+inline const char* find_special(const char* p, const char* end) {
+  constexpr uint64_t kOnes = 0x0101010101010101u, kHighs = 0x8080808080808080u;
+  while (end - p >= 8) {
+    uint64_t word;
+    std::memcpy(&word, p, 8);
+    const uint64_t quote = word ^ (kOnes * '"'), backslash = word ^ (kOnes * '\\');
+    // A byte's high bit is set where it is zero after the subtraction borrowed; bytes behind the
+    // first hit may show falsely, so the hit is looked for again below.
+    if ((((quote - kOnes) & ~quote) | ((backslash - kOnes) & ~backslash) |
+         ((word - kOnes * 0x20) & ~word) | word) &
+        kHighs)
+      break;
+    p += 8;
+  }
+  while (p != end) {
+    const unsigned char c = static_cast<unsigned char>(*p);
+    if (c < 0x20 || c == '"' || c == '\\' || c >= 0x80) break;
+    ++p;
+  }
+  return p;
 }
 
 }  // namespace gpumcp::mcp

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -154,6 +155,33 @@ TEST_CASE("the depth limit counts objects and arrays alike, and can be set") {
   CHECK_FALSE(scan_json(std::string(1u << 20, '[')));
 }
 
+TEST_CASE("a string ends at its own quote, wherever that and other special bytes lie") {
+  // The scanner looks at eight bytes at once; every distance to its edges must be the same to it.
+  for (size_t length = 0; length < 40; ++length) {
+    for (size_t at = 0; at <= length; ++at) {
+      for (const auto& [inside, sound] :
+           std::vector<std::pair<std::string, bool>>{{"\\n", true},
+                                                     {"\\\"", true},
+                                                     {"\x01", false},
+                                                     {"\x1F", false},
+                                                     {"\x7F", true},
+                                                     {"\xC3\xA9", true},
+                                                     {"\x80", false},
+                                                     {"\"", false}}) {
+        std::string text(length, '!');
+        text = "\"" + text.insert(at, inside) + "\"";
+        CAPTURE(text);
+        CHECK(scan_json(text).has_value() == sound);
+        CHECK(Json::accept(text) == sound);
+      }
+      std::string raw(length, 'x'), out;
+      raw.insert(at, "\x1F\"\\");
+      append_string(out, raw);
+      CHECK(Json::parse(out) == raw);
+    }
+  }
+}
+
 TEST_CASE("invalid UTF-8 is found at every position of a string, a key and outside") {
   const std::string bad[] = {"\x80",
                              "\xBF",
@@ -191,6 +219,18 @@ TEST_CASE(
   CHECK(got[0] == std::pair<std::string, std::string>("b", R"([1, {"x":2}])"));
   CHECK(got[1] == std::pair<std::string, std::string>("a\n", R"("t\u0065xt")"));
   CHECK(got[2] == std::pair<std::string, std::string>("c", "-1.50e3"));
+}
+
+TEST_CASE("split_object finds what scan_json finds, whatever strings hold") {
+  for (const char* text :
+       {"{}", " { } ", "[]", "7", R"({"a":"}","b":[{"c":"]"},"\\"],"d":{"e":{}}})",
+        R"({"a\"b\\":"\\\"","c" : -1.5e3 , "\u0061" : null})", R"({"":"","x":[[],[[]]]})"}) {
+    CAPTURE(text);
+    std::vector<std::pair<std::string, std::string>> scanned, split;
+    REQUIRE(scan_json(text, [&](auto key, auto value) { scanned.emplace_back(key, value); }));
+    split_object(text, [&](auto key, auto value) { split.emplace_back(key, value); });
+    CHECK(scanned == split);
+  }
 }
 
 TEST_CASE(
@@ -250,6 +290,15 @@ TEST_CASE(
     CHECK_MESSAGE((ours.has_value() == theirs || theirs), text);
     if (ours) {
       ++accepted;
+      std::string members, split;  // both ways find the same ones
+      auto collect = [](std::string& out) {
+        return [&out](std::string_view key, std::string_view value) {
+          ((((out += key) += '=') += value) += ';');
+        };
+      };
+      REQUIRE(scan_json(text, collect(members)));
+      split_object(text, collect(split));
+      CHECK_MESSAGE(members == split, text);
       const auto value = parse_json(text);
       REQUIRE_MESSAGE(value, text);
       CHECK(*value == Json::parse(text));
@@ -411,6 +460,30 @@ TEST_CASE("numbers are written shortest and read back bit by bit") {
   CHECK(written(0.1) == "0.1");
   CHECK(written(std::numeric_limits<int64_t>::min()) == "-9223372036854775808");
   CHECK(written(std::numeric_limits<uint64_t>::max()) == "18446744073709551615");
+}
+
+TEST_CASE("decimals are written as std::to_chars does, whatever their places and size") {
+  std::mt19937_64 random(11);
+  auto check = [](double value) {
+    char want[64];
+    const std::string expected(want, std::to_chars(want, want + sizeof want, value).ptr);
+    std::string got;
+    append_number(got, value);
+    REQUIRE(got == expected);
+  };
+  for (const double value :
+       {0.0, -0.0, 1.0, -1.0, 0.001, 0.0009, 99999.0, 100000.0, 99999.999999999, 0.1 + 0.2, 1.0 / 3,
+        1e-9, 123.456, 0.123456789, 0.1234567891, 5e-324})
+    check(value);
+  for (int i = 0; i < 200'000; ++i) {
+    const int places = static_cast<int>(random() % 13);
+    const auto digits = static_cast<double>(random() % 1'000'000'000'000);
+    const double decimal = digits / std::pow(10, places + static_cast<int>(random() % 4));
+    for (const double value :
+         {decimal, -decimal, std::nextafter(decimal, 1e300), std::nextafter(decimal, 0.0),
+          static_cast<double>(static_cast<float>(decimal))})
+      check(value);
+  }
 }
 
 TEST_CASE("NaN and infinities throw, since JSON has none") {
