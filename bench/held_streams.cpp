@@ -3,7 +3,7 @@
 //
 //   held_streams PROGRAM [--listens 1000] [--callers 64] [--seconds 3] [--idle 30]
 //
-// Starts `PROGRAM http 0 modern announce` (bench/mcp_peer.cpp: it prints its URL on stderr; its
+// Starts `PROGRAM http 0 modern announce` (bench/bench_server.cpp: it prints its URL on stderr; its
 // tool `announce` says that the list of tools changed), then measures: callers alone; callers with
 // the listens open; one announcement, which each listen must get; callers after the listens were
 // closed; what is left when the server has idled, waiting that many seconds at most. Prints a

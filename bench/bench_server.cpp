@@ -1,7 +1,7 @@
 // The server that MCP benchmarks talk to: two typed tools, over stdio or HTTP, in either era. `add`
 // costs nothing, so what is measured is the protocol; `get_embedding` answers with a fixed vector
 // of 384 numbers.
-//   mcp_peer stdio | mcp_peer http PORT [era [announce]]      (the era is the client's choice; the
+//   bench_server stdio | bench_server http PORT [era [announce]]      (the era is the client's choice; the
 //   argument is ignored)
 // With `announce` there is a third tool of that name, which tells open listens that tools changed.
 #include <gpumcp/mcp.h>
@@ -45,7 +45,7 @@ int main(int argc, char** argv) {
   server.expose("get_embedding", "A fixed vector for any text.", get_embedding, arg("text"));
   if (argc == 2 && !std::strcmp(argv[1], "stdio")) return server.serve_stdio();
   if (argc < 3 || std::strcmp(argv[1], "http")) {
-    std::fprintf(stderr, "usage: mcp_peer stdio | mcp_peer http PORT [era]\n");
+    std::fprintf(stderr, "usage: bench_server stdio | bench_server http PORT [era]\n");
     return 2;
   }
   if (argc > 4 && !std::strcmp(argv[4], "announce")) {
