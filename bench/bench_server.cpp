@@ -1,8 +1,8 @@
 // The server that MCP benchmarks talk to: two typed tools, over stdio or HTTP, in either era. `add`
 // costs nothing, so what is measured is the protocol; `get_embedding` answers with a fixed vector
 // of 384 numbers.
-//   bench_server stdio | bench_server http PORT [era [announce]]      (the era is the client's choice; the
-//   argument is ignored)
+//   bench_server stdio | bench_server http PORT [era [announce]]      (the era is the client's
+//   choice; the argument is ignored)
 // With `announce` there is a third tool of that name, which tells open listens that tools changed.
 #include <gpumcp/mcp.h>
 

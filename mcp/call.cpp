@@ -46,13 +46,14 @@ std::string server_info_member(const Implementation& server) {
   return fmt::format(R"("{}":{})", kMetaServerInfo, to_text(to_json(server)));
 }
 
-std::string modern_result(std::string_view result, const Implementation& server) {
-  std::string out(kComplete);
+std::string modern_result(std::string_view result, std::string_view info_member) {
+  std::string out;
   const std::string_view body = result.substr(1, result.size() - 2);  // without the braces
-  out.reserve(result.size() + 200);
+  out.reserve(kComplete.size() + body.size() + info_member.size() + 16);
+  out += kComplete;
   out += body;
   if (!body.empty()) out += ',';
-  out += fmt::format(R"("_meta":{{{}}}}})", server_info_member(server));
+  ((out += R"("_meta":{)") += info_member) += "}}";
   return out;
 }
 
@@ -76,37 +77,67 @@ void Call::send(std::string message, std::optional<ErrorCode> code) {
   session_->end_call();
 }
 
-std::string Call::result_text(const CallToolResult& result) {
-  const Implementation server = session_->server_->info();
-  CallToolResult out = result;
+const CallInfo& Call::call() const {
+  std::call_once(info_made_, [&] {
+    info_.emplace(
+        CallInfo{spec_.name, spec_.asker->version, spec_.asker->client, spec_.meta->json});
+  });
+  return *info_;
+}
+
+void Call::append_result(std::string& out, const CallToolResult& result) {
+  Json meta;  // what goes out instead of the result's own
   {
     std::scoped_lock lock(mutex_);
-    if (!result_meta_.is_null()) {
-      if (out._meta.is_null()) out._meta = Json::object();
-      out._meta.update(result_meta_);
-    }
+    meta = result_meta_;
   }
-  if (!spec_.modern) return to_text(out, spec_.version);
-  if (out._meta.is_null()) return modern_result(to_text(out), server);
-  out._meta[std::string(kMetaServerInfo)] = to_json(server);
-  std::string text(kComplete);
-  text += std::string_view(to_text(out)).substr(1);
-  return text;
+  if (!meta.is_null() && !result._meta.is_null()) {
+    Json own = result._meta;
+    own.update(meta);
+    meta = std::move(own);
+  }
+  if (spec_.modern && result._meta.is_object() && result._meta.contains(kMetaServerInfo)) {
+    if (meta.is_null()) meta = result._meta;
+    meta.erase(kMetaServerInfo);
+  }
+  const Json& sent = meta.is_null() ? result._meta : meta;
+  out += spec_.modern ? kComplete : "{";
+  append_members(out, result, spec_.asker->version);
+  if (!spec_.modern) {
+    if (!sent.is_null()) (out += R"(,"_meta":)") += to_text(sent);
+    out += '}';
+    return;
+  }
+  if (!sent.is_null() && !sent.is_object())
+    throw std::runtime_error("its result's _meta is no object");
+  out += R"(,"_meta":{)";
+  if (!sent.empty()) {
+    const std::string text = to_text(sent);
+    (out += std::string_view(text).substr(1, text.size() - 2)) += ',';
+  }
+  (out += session_->server_->info_member) += "}}";
 }
 
 void Call::finish(const CallToolResult& result) {
-  if (auto task = this->task()) return task->complete(result_text(result));
+  std::string text;
+  if (auto task = this->task()) {
+    append_result(text, result);
+    return task->complete(std::move(text));
+  }
   if (answered_) return;
   if (!wanted_.empty()) return finish_round();  // it caught what should have ended it
-  std::string text = result_text(result);  // may throw, and then another answer can still be given
-  if (claim()) send(make_result(spec_.id, text), std::nullopt);
+  text.reserve(512 + 3 * result.structuredContent.size());
+  ((text += R"({"jsonrpc":"2.0","id":)") += spec_.id.json) += R"(,"result":)";
+  append_result(text, result);  // may throw, and then another answer can still be given
+  text += '}';
+  if (claim()) send(std::move(text), std::nullopt);
 }
 
 void Call::finish_text(std::string result) {
   if (!wanted_.empty()) return finish_round();
   if (!claim()) return;
   if (spec_.modern) {
-    const Implementation server = session_->server_->info();
+    const std::string& server = session_->server_->info_member;
     std::string meta;  // of its own, which it keeps
     const std::string rest = filter_members(
         result, [&](std::string_view key, std::string_view value) -> std::optional<std::string> {
@@ -117,7 +148,7 @@ void Call::finish_text(std::string result) {
     if (meta.empty()) {
       result = modern_result(result, server);
     } else {
-      meta.insert(1, server_info_member(server) + (meta == "{}" ? "" : ","));
+      meta.insert(1, server + (meta == "{}" ? "" : ","));
       result = fmt::format(R"({}"_meta":{}{}{})", kComplete, meta, rest.size() > 2 ? "," : "",
                            std::string_view(rest).substr(1));
     }
@@ -141,7 +172,7 @@ void Call::finish_contents(const std::vector<ResourceContents>& contents) {
   out += ']';
   if (spec_.modern) {
     out += R"(,"ttlMs":0,"cacheScope":"private"})";
-    out = modern_result(out, session_->server_->info());
+    out = modern_result(out, session_->server_->info_member);
   } else {
     out += '}';
   }
@@ -172,7 +203,7 @@ void Call::cancel() {
 
 void Call::progress(double progress, std::optional<double> total, std::string_view message) {
   if (auto task = this->task()) return message.empty() ? void() : task->describe(message);
-  if (spec_.progress_token.empty()) return;
+  if (!wants_progress()) return;
   Json params = {{"progress", progress}};
   if (total) params["total"] = *total;
   if (!message.empty()) params["message"] = message;
@@ -182,16 +213,16 @@ void Call::progress(double progress, std::optional<double> total, std::string_vi
 void Call::progress(const Json& params) { notify_progress(params); }
 
 void Call::notify_progress(const Json& params) {
-  if (spec_.progress_token.empty()) return;
+  if (!wants_progress()) return;
   const auto given = params.find("progress");
   if (given == params.end() || !given->is_number()) return;
   const double value = given->get<double>();
-  std::string text = fmt::format(R"({{"progressToken":{},"progress":)", spec_.progress_token);
+  std::string text = fmt::format(R"({{"progressToken":{},"progress":)", spec_.meta->progress_token);
   append_number(text, value);
   if (auto total = params.find("total"); total != params.end() && total->is_number())
     append_number(text += R"(,"total":)", total->get<double>());
   if (auto message = params.find("message");
-      message != params.end() && message->is_string() && spec_.version >= "2025-03-26")
+      message != params.end() && message->is_string() && spec_.asker->version >= "2025-03-26")
     (text += R"(,"message":)") += to_text(*message);
   text += '}';
   std::scoped_lock lock(mutex_);
@@ -201,7 +232,8 @@ void Call::notify_progress(const Json& params) {
 }
 
 void Call::log(LogLevel level, const Json& data, std::string_view logger) {
-  if (!spec_.log_level || level < *spec_.log_level) return;
+  const auto& wanted = spec_.asker->log_level;
+  if (!wanted || level < *wanted) return;
   std::string params = fmt::format(R"({{"level":"{}")", log_level_name(level));
   if (!logger.empty()) append_string(params += R"(,"logger":)", logger);
   (params += R"(,"data":)") += to_text(data);
@@ -220,10 +252,10 @@ void Call::set_meta(std::string_view key, Json value) {
 void Call::respond_result(std::string_view result) {
   if (!claim()) return;
   if (spec_.modern) return send(make_result(spec_.id, result), std::nullopt);
-  if (spec_.version < "2025-06-18" && spec_.method == "tools/call") {
+  if (spec_.asker->version < "2025-06-18" && spec_.method == "tools/call") {
     // Older clients know neither structuredContent nor links: decode and write anew.
     if (auto decoded = call_tool_result_from_text(result))
-      return send(make_result(spec_.id, to_text(*decoded, spec_.version)), std::nullopt);
+      return send(make_result(spec_.id, to_text(*decoded, spec_.asker->version)), std::nullopt);
   }
   send(make_result(spec_.id, legacy_result(result)), std::nullopt);
 }

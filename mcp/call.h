@@ -12,6 +12,7 @@
 #include "mcp/context.h"
 #include "mcp/server.h"
 #include "mcp/session.h"
+#include "mcp/session_request.h"
 #include "mcp/tasks.h"
 
 namespace gpumcp::mcp {
@@ -22,15 +23,14 @@ class Call final : public Context,
  public:
   struct Spec {
     RequestId id;
-    std::string method, version;
+    std::string method;
+    std::string name;  // the tool's, the prompt's, or the resource's URI
     bool modern = false;
-    CallInfo info;
-    ClientCapabilities capabilities;
+    std::shared_ptr<const Asker> asker;
+    std::shared_ptr<const RequestMeta> meta;
     std::string principal;
     std::string arguments;                       // JSON text
     std::string input_responses, request_state;  // JSON texts, of a retry (2026-07-28)
-    std::string progress_token;                  // JSON text, empty: none
-    std::optional<LogLevel> log_level;
     std::shared_ptr<ReplySink> sink;
   };
   Call(std::shared_ptr<Session> session, Spec spec);
@@ -56,8 +56,10 @@ class Call final : public Context,
   std::stop_token stop_token() const override { return stop_.get_token(); }
   void log(LogLevel level, const Json& data, std::string_view logger) override;
   void set_meta(std::string_view key, Json value) override;
-  const CallInfo& call() const override { return spec_.info; }
-  const ClientCapabilities& client_capabilities() const override { return spec_.capabilities; }
+  const CallInfo& call() const override;
+  const ClientCapabilities& client_capabilities() const override {
+    return spec_.asker->capabilities;
+  }
   std::map<std::string, InputResponse> ask(std::map<std::string, InputRequest> requests) override;
   Json& state() override { return state_; }
   void release_stream(std::chrono::milliseconds retry) override;
@@ -65,13 +67,13 @@ class Call final : public Context,
 
   // ForwardedRequest
   const std::string& method() const override { return spec_.method; }
-  const std::string& name() const override { return spec_.info.tool; }
+  const std::string& name() const override { return spec_.name; }
   std::string_view arguments() const override { return spec_.arguments; }
   std::string round() const override;
-  const ClientCapabilities& capabilities() const override { return spec_.capabilities; }
-  const Json& meta() const override { return spec_.info._meta; }
-  const std::string& protocol_version() const override { return spec_.version; }
-  bool wants_progress() const override { return !spec_.progress_token.empty(); }
+  const ClientCapabilities& capabilities() const override { return spec_.asker->capabilities; }
+  const Json& meta() const override { return spec_.meta->json; }
+  const std::string& protocol_version() const override { return spec_.asker->version; }
+  bool wants_progress() const override { return !spec_.meta->progress_token.empty(); }
   void progress(const Json& params) override;
   void respond_result(std::string_view result) override;
   void respond_error(Error error) override { finish_error(error); }
@@ -80,7 +82,7 @@ class Call final : public Context,
  private:
   void send(std::string message, std::optional<ErrorCode> code);
   bool claim();  // true for the first answer; no notification is on its way any more
-  std::string result_text(const CallToolResult& result);
+  void append_result(std::string& out, const CallToolResult& result);
   void notify_progress(const Json& params);
   std::string seal_context() const;
   std::map<std::string, InputResponse> ask_now(
@@ -93,6 +95,8 @@ class Call final : public Context,
 
   const std::shared_ptr<Session> session_;
   const Spec spec_;
+  mutable std::once_flag info_made_;
+  mutable std::optional<CallInfo> info_;  // for handlers that ask for it
   std::stop_source stop_;
   // Answered or cancelled. Set without the mutex, so that a cancellation does not wait for a
   // notification that a peer does not read.
@@ -109,7 +113,7 @@ class Call final : public Context,
 
 // Adds resultType and the server's identity to a result's text, as 2026-07-28 wants; an existing
 // _meta keeps its keys.
-std::string modern_result(std::string_view result, const Implementation& server);
+std::string modern_result(std::string_view result, std::string_view info_member);
 // `"io.modelcontextprotocol/serverInfo":{…}`
 std::string server_info_member(const Implementation& server);
 

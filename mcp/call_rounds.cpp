@@ -21,7 +21,7 @@ std::string Call::seal_context() const {
   // The same arguments may come with other spaces or another order of keys.
   const nlohmann::json arguments =
       nlohmann::json::parse(spec_.arguments.empty() ? "{}" : spec_.arguments);
-  return fmt::format("{}\n{}\n{}\n{}", spec_.principal, spec_.method, spec_.info.tool,
+  return fmt::format("{}\n{}\n{}\n{}", spec_.principal, spec_.method, spec_.name,
                      sha256_hex(arguments.dump()));
 }
 
@@ -47,7 +47,7 @@ Result<void> Call::open_round() {
 
 std::map<std::string, InputResponse> Call::ask(std::map<std::string, InputRequest> requests) {
   for (auto& [key, request] : requests) {
-    Json missing = missing_capability(request, spec_.capabilities, spec_.version);
+    Json missing = missing_capability(request, spec_.asker->capabilities, spec_.asker->version);
     if (!missing.is_null()) throw MissingCapability(std::move(missing));
     if (auto asked = check_request(request); !asked)
       throw std::invalid_argument(
@@ -82,8 +82,10 @@ std::map<std::string, InputResponse> Call::ask_now(
     const auto* elicit = std::get_if<ElicitRequest>(&request);
     if (elicit && !elicit->url.empty() && !elicit->elicitationId.empty())
       session_->expect_completion(elicit->elicitationId);
-    questions.push_back({method_of(request), to_text(params_to_json(request, spec_.version))});
+    questions.push_back(
+        {method_of(request), to_text(params_to_json(request, spec_.asker->version))});
   }
+  StandIns::about_to_wait();
   auto answers = session_->ask(*spec_.sink, questions, stop_token());
   if (cancelled()) throw HandlerLeft();
   std::map<std::string, InputResponse> out;
@@ -113,15 +115,15 @@ void Call::finish_round() {
   if (to_text(state_).size() > kMaxStateBytes || state.size() > kMaxSealedBytes) {
     wanted_.clear();
     return fail_handler(fmt::format(
-        "{} keeps {} bytes between rounds, more than the limit of {}", spec_.info.tool,
-        state.size(), to_text(state_).size() > kMaxStateBytes ? kMaxStateBytes : kMaxSealedBytes));
+        "{} keeps {} bytes between rounds, more than the limit of {}", spec_.name, state.size(),
+        to_text(state_).size() > kMaxStateBytes ? kMaxStateBytes : kMaxSealedBytes));
   }
   std::string out = fmt::format(
       R"({{"resultType":"input_required","inputRequests":{},"requestState":)", to_text(requests));
   append_string(
       out, session_->server_->sealer.seal(
                state, seal_context(), Sealer::Clock::now() + session_->server_->options.state_ttl));
-  out += fmt::format(R"(,"_meta":{{{}}}}})", server_info_member(session_->server_->info()));
+  out += fmt::format(R"(,"_meta":{{{}}}}})", session_->server_->info_member);
   if (claim()) send(make_result(spec_.id, out), std::nullopt);
 }
 
@@ -140,7 +142,7 @@ std::string Call::round() const {
 }
 
 void Call::release_stream(std::chrono::milliseconds retry) {
-  if (spec_.version < "2025-11-25" || spec_.modern) return;
+  if (spec_.asker->version < "2025-11-25" || spec_.modern) return;
   std::scoped_lock lock(mutex_);
   if (!answered_) spec_.sink->release(retry);
 }

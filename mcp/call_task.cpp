@@ -16,7 +16,7 @@ bool Call::start_task(TaskOptions options) {
   if (task()) return true;
   TaskStore& tasks = session_->server_->tasks;
   const bool possible = spec_.modern && spec_.method == "tools/call" && tasks.enabled();
-  if (!possible || !spec_.capabilities.extension(kTasksExtension)) {
+  if (!possible || !spec_.asker->capabilities.extension(kTasksExtension)) {
     if (options.required)
       throw MissingCapability(Json{{"extensions", Json{{kTasksExtension, Json::object()}}}});
     return false;
@@ -47,9 +47,8 @@ bool Call::start_task(TaskOptions options) {
     tasks.remove(task->id());
     throw HandlerLeft();
   }
-  send(make_result(spec_.id,
-                   fmt::format(R"({{"resultType":"task",{},"_meta":{{{}}}}})", task->members(false),
-                               server_info_member(session_->server_->info()))),
+  send(make_result(spec_.id, fmt::format(R"({{"resultType":"task",{},"_meta":{{{}}}}})",
+                                         task->members(false), session_->server_->info_member)),
        std::nullopt);
   return true;
 }
@@ -62,6 +61,7 @@ void Call::stop_task() {
 std::map<std::string, InputResponse> Call::ask_task(
     Task& task, const std::map<std::string, InputRequest>& requests) {
   const auto limit = session_->server_->options.ask_timeout;
+  StandIns::about_to_wait();
   auto answers = task.ask(requests, stop_token(), limit);
   if (cancelled()) throw HandlerLeft();
   if (!answers)

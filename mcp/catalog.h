@@ -13,6 +13,7 @@
 
 #include "mcp/param_headers.h"
 #include "mcp/server.h"
+#include "mcp/stand_ins.h"
 #include "mcp/uri_template.h"
 
 namespace gpumcp::mcp {
@@ -29,6 +30,7 @@ class Catalog {
     std::shared_ptr<const Forwarder> forwarder;
     uint64_t number = 0;
     std::vector<ParamHeader> param_headers = {};
+    std::shared_ptr<Pace> pace = std::make_shared<Pace>();
   };
   struct ResourceEntry {
     ResourceTemplate resource;  // uriTemplate holds the URI of a plain resource
@@ -37,11 +39,13 @@ class Catalog {
     ResourceReader reader;  // empty: forwarded
     std::shared_ptr<const Forwarder> forwarder;
     uint64_t number = 0;
+    std::shared_ptr<Pace> pace = std::make_shared<Pace>();
   };
   struct PromptEntry {
     Prompt prompt;
     PromptHandler handler;
     uint64_t number = 0;
+    std::shared_ptr<Pace> pace = std::make_shared<Pace>();
   };
   template <class T>
   using Entries = std::vector<std::shared_ptr<const T>>;

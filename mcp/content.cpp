@@ -157,10 +157,8 @@ CallToolResult CallToolResult::error(std::string text) {
   return out;
 }
 
-std::string to_text(const CallToolResult& result, std::string_view version) {
-  std::string out;
-  out.reserve(256 + 2 * result.structuredContent.size());
-  out += R"({"content":[)";
+void append_members(std::string& out, const CallToolResult& result, std::string_view version) {
+  out += R"("content":[)";
   for (size_t i = 0; i < result.content.size(); ++i) {
     if (i) out += ',';
     append_json(out, result.content[i], version);
@@ -171,6 +169,12 @@ std::string to_text(const CallToolResult& result, std::string_view version) {
       (is_modern_version(version) || result.structuredContent.starts_with('{')))
     (out += R"(,"structuredContent":)") += result.structuredContent;
   if (result.isError) out += R"(,"isError":true)";
+}
+
+std::string to_text(const CallToolResult& result, std::string_view version) {
+  std::string out;
+  out.reserve(256 + 2 * result.structuredContent.size());
+  append_members(out += '{', result, version);
   if (!result._meta.is_null()) (out += R"(,"_meta":)") += to_text(result._meta);
   out += '}';
   return out;

@@ -1,6 +1,10 @@
 // POST of Streamable HTTP: which session serves a message, and what becomes of its answer.
 #include <fmt/format.h>
 
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+
 #include "mcp/http_endpoint.h"
 #include "mcp/session_request.h"
 
@@ -55,6 +59,48 @@ class Opening final : public ReplySink {
   const std::string principal_;
   const std::shared_ptr<HttpExchange> exchange_;
   std::optional<Error> refused_;
+};
+
+// What a connection's thread owes while its request is served: to see that the client has left, and
+// to keep a long answer alive. While that thread runs a handler that takes long, a stand-in does
+// it.
+class Waiting {
+ public:
+  // A session has other calls than this one: they end with the session, or with the server.
+  Waiting(HttpExchange& exchange, const HttpConnection& connection, Session& core, bool in_session)
+      : exchange_(exchange), connection_(connection), core_(core), in_session_(in_session) {}
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+
+  // True: the connection is fit for more.
+  bool finish() {
+    if (!duty.given_away) return wait();
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return fit_.has_value(); });
+    return *fit_;
+  }
+
+  StandIns::Duty duty{.perform = [this] {
+    const bool fit = wait();
+    std::scoped_lock lock(mutex_);
+    fit_ = fit;
+    changed_.notify_all();
+  }};
+
+ private:
+  bool wait() {
+    return exchange_.wait([this] {
+      if (!in_session_ || connection_.stopping()) core_.cancel_all();
+    });
+  }
+
+  HttpExchange& exchange_;
+  const HttpConnection& connection_;
+  Session& core_;
+  const bool in_session_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<bool> fit_;
 };
 
 bool is_initialize(std::string_view message) {
@@ -126,16 +172,15 @@ bool HttpEndpoint::post(HttpConnection& connection, const HttpHead& head) const 
     core->set_principal(principal_of(head));
     sink = std::make_shared<Opening>(sessions_, core, principal_of(head), exchange);
   }
-  if (core->receive(std::move(body), sink, &claims) == Session::Received::notification) {
+  Waiting waiting(*exchange, connection, *core, session != nullptr);
+  if (core->receive(std::move(body), sink, &claims, &waiting.duty) ==
+      Session::Received::notification) {
     if (stream) session->done_with(stream, true);
     if (known) return reply(connection, done, {202, ""});
     return reply_error(connection, done, 400,
                        {ErrorCode::invalid_request, "MCP-Protocol-Version is not supported"});
   }
-  // A session has other calls than this one: they end with the session, or with the server.
-  const bool fit = exchange->wait([&] {
-    if (!session || connection.stopping()) core->cancel_all();
-  });
+  const bool fit = waiting.finish();
   if (stream) {
     stream->detach(exchange.get());
     session->done_with(stream);

@@ -33,6 +33,8 @@ Result<Json> parse_scanned(std::string_view text);
 
 // A string's text from its JSON text; empty for anything else.
 inline std::string string_of(std::string_view json) {
+  if (json.starts_with('"') && json.find('\\') == json.npos)
+    return std::string(json.substr(1, json.size() - 2));
   return json.starts_with('"') ? Json::parse(json).get<std::string>() : std::string();
 }
 

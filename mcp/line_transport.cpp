@@ -157,7 +157,8 @@ class LineTransport final : public Transport {
   }
 
   void close() noexcept override {
-    std::scoped_lock lock(mutex_);
+    std::unique_lock lock(mutex_);
+    if (!failed_ && !pending_.empty()) (void)pump(lock);  // as far as the peer takes it now
     end();
   }
 
@@ -171,7 +172,8 @@ class LineTransport final : public Transport {
   Result<std::optional<std::string>> end_of_input() {
     {
       std::scoped_lock lock(mutex_);
-      if (!why_.empty() && !std::exchange(told_, true)) return tl::unexpected(closed_error().error());
+      if (!why_.empty() && !std::exchange(told_, true))
+        return tl::unexpected(closed_error().error());
     }
     // A last line without a newline still counts, unless the transport was closed from this side.
     std::string line = buffer_.substr(start_, filled_ - start_);

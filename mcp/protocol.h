@@ -180,6 +180,8 @@ void append_json(std::string& out, const ContentBlock& block,
                  std::string_view version = kModernVersion);
 void append_json(std::string& out, const ResourceContents& contents);
 std::string to_text(const CallToolResult& result, std::string_view version = kModernVersion);
+// The result's members without braces, but not its `_meta`.
+void append_members(std::string& out, const CallToolResult& result, std::string_view version);
 std::string to_text(const GetPromptResult& result, std::string_view version = kModernVersion);
 
 // From the wire; unknown members are ignored. Error invalid_params names the member that is wrong.

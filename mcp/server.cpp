@@ -7,12 +7,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <condition_variable>
 #include <csignal>
 #include <list>
 #include <shared_mutex>
 #include <thread>
 
+#include "mcp/call.h"
 #include "mcp/exit_watch.h"
 #include "mcp/server_impl.h"
 #include "mcp/session.h"
@@ -38,15 +41,89 @@ class StreamSink final : public ReplySink {
     transport_ = nullptr;
   }
 
+  // While it exists, what this thread writes goes out together with the answers to the messages
+  // that have come already: the thread reads on when it has served this one.
+  class Gathering {
+   public:
+    explicit Gathering(const StreamSink* sink) { gathered = sink; }
+    ~Gathering() { gathered = nullptr; }
+    Gathering(const Gathering&) = delete;
+    Gathering& operator=(const Gathering&) = delete;
+  };
+
  private:
   void write(std::string_view message) {
     std::shared_lock lock(mutex_);  // shared: the transport combines what several threads write
-    if (transport_) (void)transport_->write(message);
+    if (!transport_) return;
+    if (gathered != this || StandIns::given_away()) return (void)transport_->write(message);
+    (void)transport_->write_soon(message);
+    // Another thread may have begun to read meanwhile, and wait already.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (StandIns::given_away()) transport_->flush(std::chrono::milliseconds(0));
   }
 
+  static thread_local const StreamSink* gathered;
   std::shared_timed_mutex mutex_;
   Transport* transport_;
 };
+thread_local const StreamSink* StreamSink::gathered = nullptr;
+
+namespace {
+
+// The reading of one peer's messages, a duty that goes from thread to thread: the thread that waits
+// in serve() begins it, a stand-in takes it over when there are quick handlers to run, and others
+// while one of those does not return.
+class Reading {
+ public:
+  Reading(StandIns& stand_ins, Transport& transport, std::shared_ptr<Session> session,
+          std::shared_ptr<StreamSink> sink)
+      : stand_ins_(stand_ins),
+        transport_(transport),
+        session_(std::move(session)),
+        sink_(std::move(sink)) {}
+
+  // Returns when the peer has closed, or the transport was closed.
+  void run() {
+    read(false);
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return ended_; });
+  }
+
+ private:
+  // The thread of serve() runs no handlers: whoever called it may count on its return.
+  void read(bool stands_in) {
+    StandIns::Duty duty{.perform = [this] { read(true); }, .movable = stands_in};
+    while (true) {
+      auto text = transport_.read();
+      if (!text && text.error().code == ErrorCode::invalid_request) {
+        sink_->respond(make_error({}, text.error(), session_->legacy_version().has_value()),
+                       text.error().code);
+        continue;
+      }
+      if (!text) fmt::print(stderr, "mcp: {}\n", text.error().message);
+      if (!text || !*text) break;
+      {
+        StreamSink::Gathering gathering(transport_.has_message() ? sink_.get() : nullptr);
+        session_->receive(std::move(**text), sink_, nullptr, &duty);
+      }
+      if (duty.given_away) return transport_.flush(std::chrono::milliseconds(0));
+      if (std::exchange(duty.missed, false) && stand_ins_.start(duty)) return;
+    }
+    std::scoped_lock lock(mutex_);
+    ended_ = true;
+    changed_.notify_all();
+  }
+
+  StandIns& stand_ins_;
+  Transport& transport_;
+  const std::shared_ptr<Session> session_;
+  const std::shared_ptr<StreamSink> sink_;
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
+  bool ended_ = false;
+};
+
+}  // namespace
 
 void Server::Impl::call_began() {
   ++calls;
@@ -82,6 +159,9 @@ void Server::Impl::call_ended(const void* call) {
 
 Server::Impl::Impl(ServerOptions o)
     : options(std::move(o)),
+      info_member(server_info_member(info())),
+      nobody(std::make_shared<const Asker>(
+          Asker{.version = std::string(kLatestLegacyVersion), .log_level = LogLevel::info})),
       sealer(options.state_secret),
       subscriptions(options.max_subscriptions),
       tasks({.max_tasks = options.max_tasks}),
@@ -95,6 +175,7 @@ Server::Server(ServerOptions options) : impl_(std::make_shared<Impl>(std::move(o
 Server::~Server() {
   stop();
   impl_->pool.stop();         // waits for the handlers
+  impl_->stand_ins.stop();    // and for those that run where a peer's messages are read
   impl_->exit_watch.reset();  // until here it may end the process
   std::scoped_lock lock(impl_->change_mutex);
   impl_->gone = true;
@@ -109,17 +190,7 @@ void Server::serve(Transport& transport) {
     impl_->transports.emplace(&transport, sink);
   }
   if (impl_->stopped) transport.close();
-  while (true) {
-    auto text = transport.read();
-    if (!text && text.error().code == ErrorCode::invalid_request) {
-      sink->respond(make_error({}, text.error(), session->legacy_version().has_value()),
-                    text.error().code);
-      continue;
-    }
-    if (!text) fmt::print(stderr, "mcp: {}\n", text.error().message);
-    if (!text || !*text) break;
-    session->receive(std::move(**text), sink);
-  }
+  Reading(impl_->stand_ins, transport, session, sink).run();
   if (!impl_->stopped) {
     // The peer may have closed its side alone: what it asked for is still answered.
     const auto drain = impl_->options.drain;
@@ -203,9 +274,16 @@ void Server::stop() {
 
 void Server::shut_down() {
   drain();
+  const auto deadline = std::chrono::steady_clock::now() + impl_->options.drain;
   {
     std::unique_lock lock(impl_->drain_mutex);
-    impl_->drained.wait_for(lock, impl_->options.drain, [&] { return impl_->calls == 0; });
+    impl_->drained.wait_until(lock, deadline, [&] { return impl_->calls == 0; });
+  }
+  {
+    std::scoped_lock lock(impl_->transports_mutex);
+    for (auto& [transport, sink] : impl_->transports)
+      transport->flush(std::chrono::ceil<std::chrono::milliseconds>(
+          std::max(deadline - std::chrono::steady_clock::now(), {})));
   }
   stop();
 }

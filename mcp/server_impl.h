@@ -13,12 +13,14 @@
 #include "mcp/exit_watch.h"
 #include "mcp/sealer.h"
 #include "mcp/server.h"
+#include "mcp/stand_ins.h"
 #include "mcp/subscriptions.h"
 #include "mcp/tasks.h"
 #include "mcp/thread_pool.h"
 
 namespace gpumcp::mcp {
 
+struct Asker;
 class StreamSink;
 
 struct Server::Impl {
@@ -39,6 +41,8 @@ struct Server::Impl {
   bool advertises(std::string_view method) const;
 
   const ServerOptions options;
+  const std::string info_member;              // `"io.modelcontextprotocol/serverInfo":{…}`
+  const std::shared_ptr<const Asker> nobody;  // who asks before `initialize`
   const Sealer sealer;
   Subscriptions subscriptions;
   TaskStore tasks;
@@ -74,7 +78,8 @@ struct Server::Impl {
   std::atomic<size_t> calls = 0, connections = 0;
 
   std::unique_ptr<ExitWatch>
-      exit_watch;   // of serve_stdio; outlives the pool, whose handlers may hang
+      exit_watch;  // of serve_stdio; outlives the pool, whose handlers may hang
+  StandIns stand_ins;
   ThreadPool pool;  // stopped by ~Server, so that handlers have ended before the rest goes
 };
 

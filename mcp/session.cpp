@@ -8,7 +8,8 @@
 #include "mcp/subscriptions.h"
 
 namespace gpumcp::mcp {
-Session::Session(std::shared_ptr<Server::Impl> server) : server_(std::move(server)) {
+Session::Session(std::shared_ptr<Server::Impl> server)
+    : server_(std::move(server)), legacy_(server_->nobody) {
   ++server_->connections;
 }
 Session::~Session() {
@@ -46,7 +47,7 @@ void Session::tell_updated(const std::string& uri) {
 }
 
 Session::Received Session::receive(std::string text, std::shared_ptr<ReplySink> sink,
-                                   const HttpClaims* http) {
+                                   const HttpClaims* http, StandIns::Duty* duty) {
   if (text.size() > server_->options.max_message_bytes) {
     const Error error{ErrorCode::invalid_request,
                       fmt::format("a message is longer than the limit of {} bytes",
@@ -55,11 +56,12 @@ Session::Received Session::receive(std::string text, std::shared_ptr<ReplySink> 
     return Received::broken;
   }
   if (is_batch(text)) return receive_batch(text, sink, http);
-  return receive_one(std::move(text), std::move(sink), http, Within::nothing);
+  return receive_one(std::move(text), std::move(sink), http, Within::nothing, duty);
 }
 
 Session::Received Session::receive_one(std::string text, std::shared_ptr<ReplySink> sink,
-                                       const HttpClaims* http, Within within) {
+                                       const HttpClaims* http, Within within,
+                                       StandIns::Duty* duty) {
   RequestId id;
   auto message = parse_message(std::move(text), &id);
   if (!message) {
@@ -74,7 +76,7 @@ Session::Received Session::receive_one(std::string text, std::shared_ptr<ReplySi
         sink->respond(make_error(message->id(), error), error.code);
         return Received::broken;
       }
-      receive_request(std::move(*message), std::move(sink), http);
+      receive_request(std::move(*message), std::move(sink), http, duty);
       return Received::request;
     case Message::Kind::notification:
       receive_notification(*message);
@@ -88,10 +90,9 @@ Session::Received Session::receive_one(std::string text, std::shared_ptr<ReplySi
 void Session::receive_notification(const Message& message) {
   if (message.method() != "notifications/cancelled" || message.params().empty()) return;
   std::string_view id_text;
-  if (!scan_json(message.params(), [&](std::string_view key, std::string_view value) {
-        if (key == "requestId") id_text = value;
-      }))
-    return;
+  split_object(message.params(), [&](std::string_view key, std::string_view value) {
+    if (key == "requestId") id_text = value;
+  });
   auto id = parse_request_id(id_text);
   if (!id) return;
   std::shared_ptr<Call> call;
@@ -113,10 +114,10 @@ void Session::receive_notification(const Message& message) {
 
 // The barrier of what runs on the reading thread: a bug there costs one answer, not the server.
 void Session::receive_request(Message message, std::shared_ptr<ReplySink> sink,
-                              const HttpClaims* http) {
+                              const HttpClaims* http, StandIns::Duty* duty) {
   const RequestId id = message.id();
   try {
-    dispatch(std::move(message), sink, http);
+    dispatch(std::move(message), sink, http, duty);
   } catch (const std::exception& e) {
     const Error error{ErrorCode::internal_error, fmt::format("internal error: {}", e.what())};
     std::shared_ptr<Call> call;
@@ -131,8 +132,9 @@ void Session::receive_request(Message message, std::shared_ptr<ReplySink> sink,
   }
 }
 
-void Session::dispatch(Message message, std::shared_ptr<ReplySink> sink, const HttpClaims* http) {
-  Request r{.message = std::move(message), .sink = std::move(sink), .http = http};
+void Session::dispatch(Message message, std::shared_ptr<ReplySink> sink, const HttpClaims* http,
+                       StandIns::Duty* duty) {
+  Request r{.message = std::move(message), .sink = std::move(sink), .http = http, .duty = duty};
   if (auto ok = read_params(r); !ok) return fail_request(r, ok.error());
   if (auto ok = settle_era(r, http); !ok) return fail_request(r, ok.error());
   if (auto own = server_->methods.find(r.message.method()); own != server_->methods.end()) {
@@ -151,7 +153,7 @@ void Session::dispatch(Message message, std::shared_ptr<ReplySink> sink, const H
     return fail_request(
         r, {ErrorCode::method_not_found,
             fmt::format("method \"{}\" is not known{}", r.message.method().substr(0, 80),
-                        r.modern ? " in " + r.version : "")});
+                        r.modern ? " in " + r.asker->version : "")});
   }
   r.sink->settled(r.modern);
   if (!server_->advertises(r.message.method()))
@@ -162,7 +164,7 @@ void Session::dispatch(Message message, std::shared_ptr<ReplySink> sink, const H
 }
 
 void Session::respond(Request& r, std::string_view result) {
-  r.sink->respond(make_result(r.message.id(), r.modern ? modern_result(result, server_->info())
+  r.sink->respond(make_result(r.message.id(), r.modern ? modern_result(result, server_->info_member)
                                                        : std::string(result)),
                   std::nullopt);
 }
@@ -182,18 +184,15 @@ void Session::fail_request(Request& r, const Error& error) {
 std::shared_ptr<Call> Session::start_call(Request& r, std::string name) {
   Call::Spec spec{.id = r.message.id(),
                   .method = r.message.method(),
-                  .version = r.version,
+                  .name = std::move(name),
                   .modern = r.modern,
-                  .info = {std::move(name), r.version, r.client, std::move(r.meta)},
-                  .capabilities = std::move(r.capabilities),
+                  .asker = r.asker,
+                  .meta = r.meta,
                   .principal = principal_,
                   .arguments = std::string(r.arguments),
                   .input_responses = std::string(r.modern ? r.input_responses : ""),
                   .request_state = std::string(r.modern ? r.request_state : ""),
-                  .log_level = r.log_level,
                   .sink = r.sink};
-  if (auto token = spec.info._meta.find("progressToken"); token != spec.info._meta.end())
-    spec.progress_token = to_text(*token);
   auto call = std::make_shared<Call>(shared_from_this(), std::move(spec));
   // Looked at after the call was counted: whoever drains sees it, or it sees the draining.
   if (server_->draining) {

@@ -27,6 +27,7 @@
 #include "mcp/message.h"
 #include "mcp/protocol.h"
 #include "mcp/server.h"
+#include "mcp/stand_ins.h"
 
 namespace gpumcp::mcp {
 
@@ -60,6 +61,15 @@ struct HttpClaims {
   std::map<std::string, std::string, std::less<>> params = {};
 };
 
+// Who asks, and what of it a request says itself (2026-07-28) or its session knows. Shared by the
+// requests that say the same.
+struct Asker {
+  std::string version;
+  Implementation client = {};
+  ClientCapabilities capabilities = {};
+  std::optional<LogLevel> log_level = {};
+};
+
 class Call;
 struct ParamHeader;
 class Listen;
@@ -72,8 +82,9 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // Whether a message got (or will get) a response; false for notifications and posted responses.
   enum class Received { request, notification, broken };
+  // With a duty quick handlers run on this thread, within receive(); see stand_ins.h.
   Received receive(std::string text, std::shared_ptr<ReplySink> sink,
-                   const HttpClaims* http = nullptr);
+                   const HttpClaims* http = nullptr, StandIns::Duty* duty = nullptr);
 
   // The peer left, or gave up: stops all calls; nothing more is sent for them.
   void cancel_all();
@@ -103,10 +114,11 @@ class Session : public std::enable_shared_from_this<Session> {
 
   enum class Within { nothing, batch };
   Received receive_one(std::string text, std::shared_ptr<ReplySink> sink, const HttpClaims* http,
-                       Within within);
+                       Within within, StandIns::Duty* duty);
   Received receive_batch(const std::string& text, const std::shared_ptr<ReplySink>& sink,
                          const HttpClaims* http);  // session_batch.cpp
-  void receive_request(Message message, std::shared_ptr<ReplySink> sink, const HttpClaims* http);
+  void receive_request(Message message, std::shared_ptr<ReplySink> sink, const HttpClaims* http,
+                       StandIns::Duty* duty);
   void receive_notification(const Message& message);
   void receive_response(const Message& message);
   Result<void> read_params(Request& request);
@@ -142,8 +154,11 @@ class Session : public std::enable_shared_from_this<Session> {
   Result<void> check_param_headers(const Request& request,
                                    const std::vector<ParamHeader>& headers) const;
   std::shared_ptr<Call> start_call(Request& request, std::string name);
-  // Runs a handler on the pool, inside the barrier: whatever it throws becomes this call's answer.
-  void run(std::shared_ptr<Call> call, std::function<void(Call&)> handler);
+  // Runs a handler on the pool, or here if it is quick, inside the barrier: whatever it throws
+  // becomes this call's answer. `pace` is the handler's; without one it goes to the pool.
+  template <class Handler>
+  void run(Request& request, std::shared_ptr<Call> call, std::shared_ptr<Pace> pace,
+           Handler handler);
   // Sends requests to the client and waits for their answers (up to 2025-11-25; session_asks.cpp).
   struct Question {
     std::string_view method;
@@ -155,7 +170,8 @@ class Session : public std::enable_shared_from_this<Session> {
   // A call's id leaves the table, then its answer is written, then the call has ended.
   void release_id(const RequestId& id);
   void end_call();
-  void dispatch(Message message, std::shared_ptr<ReplySink> sink, const HttpClaims* http);
+  void dispatch(Message message, std::shared_ptr<ReplySink> sink, const HttpClaims* http,
+                StandIns::Duty* duty);
 
   static const std::map<std::string, std::pair<Method, int>, std::less<>>& methods();
 
@@ -169,9 +185,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::string principal_;
   // Of `initialize`, up to 2025-11-25.
   std::optional<std::string> legacy_version_;
-  Implementation legacy_client_;
-  ClientCapabilities legacy_capabilities_;
-  LogLevel legacy_log_level_ = LogLevel::info;
+  std::shared_ptr<const Asker> legacy_;
   std::set<std::string> subscribed_, elicited_;
   // Requests to the client that wait for an answer.
   std::condition_variable_any answered_;

@@ -132,7 +132,7 @@ Session::Received Session::receive_batch(const std::string& text,
   auto batch = std::make_shared<Batch>(sink, messages.size() + 1);
   bool answers = false;
   for (std::string_view message : messages) {
-    if (receive_one(std::string(message), batch->sink(), http, Within::batch) ==
+    if (receive_one(std::string(message), batch->sink(), http, Within::batch, nullptr) ==
         Received::notification)
       batch->close_one({});
     else

@@ -20,7 +20,7 @@ Result<PromptArguments> string_arguments(std::string_view text, std::string_view
     return fail(ErrorCode::invalid_params, fmt::format("{}: {}", where, what));
   };
   if (!text.starts_with('{')) return wrong("expected an object");
-  auto json = parse_json(text);
+  auto json = parse_scanned_json(text);
   if (!json) return tl::unexpected(std::move(json.error()));
   for (auto& [key, value] : json->items()) {
     if (!value.is_string())
@@ -28,6 +28,29 @@ Result<PromptArguments> string_arguments(std::string_view text, std::string_view
     out[key] = value.get<std::string>();
   }
   return out;
+}
+
+// The barrier of handlers: the call gets an answer, and the server lives on.
+template <class Handler>
+void guarded(Call& call, const Handler& handler) {
+  try {
+    if (!call.cancelled()) handler(call);
+  } catch (const HandlerLeft&) {
+    call.finish_round();
+  } catch (const MissingCapability& e) {
+    call.finish_missing(e);
+  } catch (const DecodeError& e) {
+    call.fail_handler(e.what(), ErrorCode::invalid_params);
+  } catch (const ProtocolError& e) {
+    call.finish_error(e.error());
+  } catch (const ToolError& e) {
+    call.fail_handler(e.what());
+  } catch (const std::exception& e) {
+    call.fail_handler(fmt::format("{} failed: {}", call.name(), e.what()));
+  } catch (...) {
+    call.fail_handler(
+        fmt::format("{} failed: it threw something that is no std::exception", call.name()));
+  }
 }
 
 }  // namespace
@@ -39,29 +62,23 @@ Error resource_not_found(const std::string& uri, bool modern) {
           fmt::format("resource not found: {}", uri.substr(0, 200)), data + "}"};
 }
 
-// The barrier of handlers: the call gets an answer, and the server lives on.
-void Session::run(std::shared_ptr<Call> call, std::function<void(Call&)> handler) {
-  const bool taken = server_->pool.submit([call, handler = std::move(handler)] {
-    try {
-      if (!call->cancelled()) handler(*call);
-    } catch (const HandlerLeft&) {
-      call->finish_round();
-    } catch (const MissingCapability& e) {
-      call->finish_missing(e);
-    } catch (const DecodeError& e) {
-      call->fail_handler(e.what(), ErrorCode::invalid_params);
-    } catch (const ProtocolError& e) {
-      call->finish_error(e.error());
-    } catch (const ToolError& e) {
-      call->fail_handler(e.what());
-    } catch (const std::exception& e) {
-      call->fail_handler(fmt::format("{} failed: {}", call->name(), e.what()));
-    } catch (...) {
-      call->fail_handler(
-          fmt::format("{} failed: it threw something that is no std::exception", call->name()));
+template <class Handler>
+void Session::run(Request& r, std::shared_ptr<Call> call, std::shared_ptr<Pace> pace,
+                  Handler handler) {
+  auto work = [call, pace, handler = std::move(handler)] {
+    const auto began = std::chrono::steady_clock::now();
+    guarded(*call, handler);
+    if (pace) pace->took(std::chrono::steady_clock::now() - began);
+  };
+  if (r.duty && pace && pace->quick() && server_->pool.has_room()) {
+    if (!r.duty->movable) {
+      r.duty->missed = true;
+    } else if (StandIns::Run here(server_->stand_ins, *r.duty); here) {
+      work();
+      return here.end();
     }
-  });
-  if (!taken)
+  }
+  if (!server_->pool.submit(std::move(work)))
     call->fail_handler(fmt::format("busy: {} calls are running and {} wait; retry in a few seconds",
                                    server_->options.max_running_calls,
                                    server_->options.max_queued_calls));
@@ -70,7 +87,7 @@ void Session::run(std::shared_ptr<Call> call, std::function<void(Call&)> handler
 Result<void> Session::check_param_headers(const Request& r,
                                           const std::vector<ParamHeader>& headers) const {
   if (!r.modern || !r.http || headers.empty()) return {};
-  auto arguments = parse_json(r.arguments.empty() ? "{}" : r.arguments);
+  auto arguments = parse_scanned_json(r.arguments.empty() ? "{}" : r.arguments);
   if (!arguments) return tl::unexpected(std::move(arguments.error()));
   return compare_param_headers(*arguments, headers, r.http->params);
 }
@@ -97,8 +114,8 @@ void Session::call_tool(Request& r) {
   auto call = start_call(r, std::move(name));
   if (!call) return;
   if (entry->forwarder) return (*entry->forwarder)(call);
-  run(call, [entry](Call& c) {
-    auto arguments = parse_json(c.arguments().empty() ? "{}" : c.arguments());
+  run(r, call, entry->pace, [entry](Call& c) {
+    auto arguments = parse_scanned_json(c.arguments().empty() ? "{}" : c.arguments());
     if (!arguments) return c.fail_handler("arguments: " + arguments.error().message);
     c.finish(entry->handler(*arguments, c));
   });
@@ -114,7 +131,7 @@ void Session::read_resource(Request& r) {
   auto call = start_call(r, std::move(uri));
   if (!call) return;
   if (entry->forwarder) return (*entry->forwarder)(call);
-  run(call, [entry, modern = r.modern](Call& c) {
+  run(r, call, entry->pace, [entry, modern = r.modern](Call& c) {
     if (auto contents = entry->reader(c.name(), c))
       c.finish_contents(*contents);
     else
@@ -141,7 +158,7 @@ void Session::get_prompt(Request& r) {
   }
   auto call = start_call(r, std::move(name));
   if (!call) return;
-  run(call, [entry, arguments = std::move(*arguments)](Call& c) {
+  run(r, call, entry->pace, [entry, arguments = std::move(*arguments)](Call& c) {
     const GetPromptResult result = entry->handler(arguments, c);
     c.finish_text(to_text(result, c.protocol_version()));
   });
@@ -170,11 +187,12 @@ void Session::complete(Request& r) {
   if (!completer) return respond(r, R"({"completion":{"values":[]}})");
   auto call = start_call(r, std::move(owner));
   if (!call) return;
-  run(call, [catalog, completer, arguments = std::move(*arguments),
-             value = text_of(argument, "value")](Call& c) {
-    c.finish_text(
-        fmt::format(R"({{"completion":{}}})", to_text(to_json((*completer)(value, arguments)))));
-  });
+  run(r, call, nullptr,
+      [catalog, completer, arguments = std::move(*arguments),
+       value = text_of(argument, "value")](Call& c) {
+        c.finish_text(fmt::format(R"({{"completion":{}}})",
+                                  to_text(to_json((*completer)(value, arguments)))));
+      });
 }
 
 }  // namespace gpumcp::mcp

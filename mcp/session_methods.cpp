@@ -60,8 +60,9 @@ void Session::initialize(Request& r) {
   {
     std::scoped_lock lock(mutex_);
     legacy_version_ = version;
-    legacy_client_ = implementation_from_json(client);
-    legacy_capabilities_ = ClientCapabilities(std::move(capabilities));
+    legacy_ = std::make_shared<const Asker>(Asker{version, implementation_from_json(client),
+                                                  ClientCapabilities(std::move(capabilities)),
+                                                  legacy_->log_level});
   }
   Json result = {{"protocolVersion", version},
                  {"capabilities", server_->capabilities(version)},
@@ -82,14 +83,16 @@ void Session::set_level(Request& r) {
                             "error, critical, alert, emergency"});
   {
     std::scoped_lock lock(mutex_);
-    legacy_log_level_ = *level;
+    Asker asker = *legacy_;
+    asker.log_level = *level;
+    legacy_ = std::make_shared<const Asker>(std::move(asker));
   }
   respond(r, "{}");
 }
 
 void Session::discover(Request& r) {
   Json result = {{"supportedVersions", Json::array({kModernVersion})},
-                 {"capabilities", server_->capabilities(r.version)}};
+                 {"capabilities", server_->capabilities(r.asker->version)}};
   if (!server_->options.instructions.empty())
     result["instructions"] = server_->options.instructions;
   respond_cacheable(r, to_text(result));
@@ -102,7 +105,7 @@ void Session::list(Request& r, int kind) {
       return fail_request(r, {ErrorCode::invalid_params, "params.cursor: expected a string"});
     cursor = string_of(r.cursor);
   }
-  auto page = server_->catalog()->page(static_cast<ListKind>(kind), r.version, cursor,
+  auto page = server_->catalog()->page(static_cast<ListKind>(kind), r.asker->version, cursor,
                                        server_->options.page_size);
   if (!page) return fail_request(r, page.error());
   respond_cacheable(r, *page);
@@ -174,7 +177,7 @@ void Session::listen(Request& r) {
     }
   }
   if (const Json* ids = member(wanted, "taskIds"); ids && server_->tasks.enabled()) {
-    if (!r.capabilities.extension(kTasksExtension))
+    if (!r.asker->capabilities.extension(kTasksExtension))
       return fail_request(r, missing_tasks_extension());
     if (!strings(*ids))
       return fail_request(r, {ErrorCode::invalid_params,
@@ -185,8 +188,8 @@ void Session::listen(Request& r) {
       if (server_->tasks.find(id.get<std::string>(), principal_))
         filter.tasks.insert(id.get<std::string>());
   }
-  auto listen = std::make_shared<Listen>(r.message.id(), std::move(filter), r.sink,
-                                         server_info_member(server_->info()));
+  auto listen =
+      std::make_shared<Listen>(r.message.id(), std::move(filter), r.sink, server_->info_member);
   {
     std::scoped_lock lock(mutex_);
     if (calls_.contains(r.message.id()) || !listens_.emplace(r.message.id(), listen).second)

@@ -21,17 +21,27 @@ bool claims_modern(std::string_view message);  // params._meta names a protocol 
 Error resource_not_found(const std::string& uri, bool modern);
 Error missing_tasks_extension();
 
+// A request's `_meta`. Clients say the same with each request, so what was read last is kept by
+// each thread and shared.
+struct RequestMeta {
+  Json json = Json::object();
+  std::string progress_token;  // JSON text, empty: none
+  // 2026-07-28: whether these are there, and what they say if they are right.
+  bool has_version = false, has_capabilities = false;
+  std::shared_ptr<const Asker> asker;
+  // What is wrong with them, and what is found wrong after headers have been compared.
+  std::optional<Error> broken, broken_late;
+};
+
 // A request on its way to its method.
 struct Session::Request {
   Message message;
   std::shared_ptr<ReplySink> sink;
   const HttpClaims* http = nullptr;
+  StandIns::Duty* duty = nullptr;  // of the thread that received it
   bool modern = false;
-  std::string version;
-  Json meta = Json::object();
-  std::optional<LogLevel> log_level;
-  Implementation client;
-  ClientCapabilities capabilities;
+  std::shared_ptr<const RequestMeta> meta;
+  std::shared_ptr<const Asker> asker;
   // Members of params, as texts; empty if absent.
   std::string_view name, arguments, uri, cursor, protocol_version, client_info, client_capabilities,
       level, input_responses, request_state, ref, argument, context, notifications, task_id;

@@ -24,7 +24,7 @@ std::shared_ptr<Task> Session::find_task(Request& r) {
                                                            r.message.method())});
     return nullptr;
   }
-  if (!r.capabilities.extension(kTasksExtension)) {
+  if (!r.asker->capabilities.extension(kTasksExtension)) {
     fail_request(r, missing_tasks_extension());
     return nullptr;
   }

@@ -22,6 +22,7 @@ void ThreadPool::stop() {
 bool ThreadPool::submit(std::function<void()> task) {
   std::unique_lock lock(mutex_);
   if (stopping_) return false;
+  ++tasks_;
   if (queue_.size() >= idle_ && threads_.size() < options_.max_threads) {
     queue_.push_back(std::move(task));
     try {
@@ -30,12 +31,16 @@ bool ThreadPool::submit(std::function<void()> task) {
                                           // if any does
       if (!threads_.empty() && queue_.size() <= idle_ + options_.max_queued) return true;
       queue_.pop_back();
+      --tasks_;
       return false;
     }
     join_finished(lock);
     return true;
   }
-  if (queue_.size() >= idle_ + options_.max_queued) return false;
+  if (queue_.size() >= idle_ + options_.max_queued) {
+    --tasks_;
+    return false;
+  }
   queue_.push_back(std::move(task));
   work_.notify_one();
   return true;
@@ -63,6 +68,7 @@ void ThreadPool::run() {
     lock.unlock();
     task();
     task = nullptr;
+    --tasks_;
     lock.lock();
   }
   const auto self = std::find_if(threads_.begin(), threads_.end(), [](const std::thread& t) {

@@ -4,6 +4,7 @@
 // and destruction run what is queued, and join.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -32,6 +33,8 @@ class ThreadPool {
   bool submit(std::function<void()> task);
   void stop();  // not from a task
   size_t threads() const;
+  // Fewer tasks than threads are allowed: the next one would run at once.
+  bool has_room() const { return tasks_.load(std::memory_order_relaxed) < options_.max_threads; }
 
  private:
   void run();
@@ -44,6 +47,7 @@ class ThreadPool {
   std::vector<std::thread> finished_;  // threads that left and wait to be joined
   std::vector<std::thread> threads_;
   size_t idle_ = 0;
+  std::atomic<size_t> tasks_ = 0;  // queued and running
   bool stopping_ = false;
 };
 

@@ -9,6 +9,7 @@ add_executable(mcp_test
   mcp/client_features_test.cpp
   mcp/typed_tool_test.cpp
   mcp/checked_tool_test.cpp
+  mcp/stand_ins_test.cpp
   mcp/thread_pool_test.cpp
   mcp/line_transport_test.cpp
   mcp/server_test.cpp
