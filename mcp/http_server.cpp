@@ -1,18 +1,22 @@
-// Built on cpp-httplib's Server for what it does well and in all its versions alike: resolving,
-// binding, the accept loop and the task queue. The connection itself is ours, through its one
-// extension point process_and_close_socket(): httplib's reads an over-long body to its end, leaves
-// the body of a refused request to be parsed as the next one, limits no header count, polls idle
-// connections every 10 ms with select(), and hides the socket whose hang-up cancels a call.
+// One thread accepts; each connection has a thread of its own as long as it lives, from a pool that
+// grows and shrinks. Our own listener and not cpp-httplib's: of that only resolving, binding and
+// the accept loop could be used, and it brings libssl, brotli and zlib into every server, which
+// doubles the time until a stdio server of the same program answers.
 #include "mcp/http_server.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <httplib.h>
+#include <netdb.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
+#include <memory>
 #include <set>
-#include <thread>
 
 #include "mcp/http_endpoint.h"
 #include "mcp/server_impl.h"
@@ -21,32 +25,47 @@
 namespace gpumcp::mcp {
 namespace {
 
-// Set while the accepting thread runs a connection itself, because there is no thread for it.
-thread_local bool overloaded = false;
+// Connections that wait to be accepted; few would make clients wait a second in a burst.
+constexpr int kBacklog = 1024;
 
-// A thread for each connection, as long as it lives; no queue behind them.
-class ConnectionQueue final : public httplib::TaskQueue {
- public:
-  using Enqueued =
-      decltype(std::declval<httplib::TaskQueue&>().enqueue(nullptr));  // void before 0.14
-
-  explicit ConnectionQueue(size_t max_threads)
-      : pool_(std::make_unique<ThreadPool>(
-            ThreadPoolOptions{.max_threads = max_threads, .max_queued = 0})) {}
-
-  Enqueued enqueue(std::function<void()> task) override {
-    if (!pool_->submit(task)) {
-      overloaded = true;
-      task();
-      overloaded = false;
-    }
-    return static_cast<Enqueued>(true);
+// A listening socket on the first address of `host` that takes it; -1: errno, or 0 for a host that
+// is not known.
+int listen_on(const std::string& host, int port) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  errno = 0;
+  if (getaddrinfo(host.c_str(), fmt::to_string(port).c_str(), &hints, &found) != 0) {
+    errno = 0;
+    return -1;
   }
-  void shutdown() override { pool_.reset(); }
+  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> addresses(found, freeaddrinfo);
+  int error = 0;
+  for (const addrinfo* one = found; one; one = one->ai_next) {
+    const int fd = socket(one->ai_family, one->ai_socktype | SOCK_CLOEXEC, one->ai_protocol);
+    // SO_REUSEADDR only lets a restart pass connections that are still closing; SO_REUSEPORT would
+    // let a second server take half of the connections.
+    const int on = 1;
+    if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+        bind(fd, one->ai_addr, one->ai_addrlen) == 0 && listen(fd, kBacklog) == 0)
+      return fd;
+    error = errno;
+    if (fd >= 0) ::close(fd);
+  }
+  errno = error;
+  return -1;
+}
 
- private:
-  std::unique_ptr<ThreadPool> pool_;
-};
+int port_of(int fd) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return 0;
+  return ntohs(address.ss_family == AF_INET6
+                   ? reinterpret_cast<const sockaddr_in6&>(address).sin6_port
+                   : reinterpret_cast<const sockaddr_in&>(address).sin_port);
+}
 
 std::string host_in_url(const std::string& host) {
   return host.find(':') == host.npos ? host : fmt::format("[{}]", host);
@@ -54,19 +73,18 @@ std::string host_in_url(const std::string& host) {
 
 }  // namespace
 
-class HttpServer::Impl final : public httplib::Server {
+class HttpServer::Impl final {
  public:
   Impl(mcp::Server& server, HttpOptions options) : server_(server), options_(std::move(options)) {
     if (options_.host.starts_with('[') && options_.host.ends_with(']'))
       options_.host = options_.host.substr(1, options_.host.size() - 2);
     limits_ = {options_.max_head_bytes, options_.max_headers, server_.options().max_message_bytes,
                options_.max_bodies_bytes};
-    new_task_queue = [this] { return new ConnectionQueue(options_.max_connections); };
     stop_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   }
 
-  ~Impl() override {
-    if (const int fd = svr_sock_.exchange(INVALID_SOCKET); fd != INVALID_SOCKET) ::close(fd);
+  ~Impl() {
+    if (listen_fd_ >= 0) ::close(listen_fd_);
     ::close(stop_fd_);
   }
 
@@ -78,29 +96,16 @@ class HttpServer::Impl final : public httplib::Server {
                                                    "a token with --token-file FILE, or listen "
                                                    "on 127.0.0.1",
                                                    options_.host));
-    int listener = -1;
-    set_socket_options([&](socket_t fd) {
-      // Not SO_REUSEPORT, which is httplib's default and lets a second server take half of the
-      // connections. SO_REUSEADDR only lets a restart pass connections that are still closing.
-      const int on = 1;
-      setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-      fcntl(fd, F_SETFD, FD_CLOEXEC);
-      listener = fd;
-    });
-    errno = 0;
-    if (options_.port == 0) {
-      port_ = bind_to_any_port(options_.host);
-    } else if (bind_to_port(options_.host, options_.port)) {
-      port_ = options_.port;
-    }
+    listen_fd_ = listen_on(options_.host, options_.port);
     const int error = errno;
-    set_socket_options([](socket_t) {});
-    if (port_ <= 0)
+    if (listen_fd_ < 0)
       return fail(ErrorCode::io_error,
                   fmt::format("cannot listen on {}:{}: {}; take another port, or 0 for a free one",
                               options_.host, options_.port,
                               error ? std::strerror(error) : "the host is not known"));
-    ::listen(listener, 1024);  // httplib's backlog of 5 makes clients wait a second for the sixth
+    // A connection that has gone again must not hold up the accepting thread.
+    fcntl(listen_fd_, F_SETFL, fcntl(listen_fd_, F_GETFL) | O_NONBLOCK);
+    port_ = port_of(listen_fd_);
     endpoint_.emplace(server_, options_,
                       HttpGuard{options_.host, static_cast<uint16_t>(port_), options_.allowed_hosts,
                                 options_.allowed_origins, options_.token});
@@ -108,19 +113,22 @@ class HttpServer::Impl final : public httplib::Server {
   }
 
   void serve() {
-    std::thread watch([this] {
-      pollfd fds[2] = {{server_.impl().stop_fd, POLLIN, 0}, {stop_fd_, POLLIN, 0}};
-      while (poll(fds, 2, -1) < 0 && errno == EINTR) {
+    ThreadPool threads({.max_threads = options_.max_connections, .max_queued = 0});
+    pollfd fds[3] = {
+        {listen_fd_, POLLIN, 0}, {server_.impl().stop_fd, POLLIN, 0}, {stop_fd_, POLLIN, 0}};
+    while (!shared_.stopping) {
+      if (poll(fds, 3, -1) < 0) continue;
+      if (fds[1].revents || fds[2].revents) break;
+      const int fd = accept4(listen_fd_, nullptr, nullptr, SOCK_CLOEXEC);
+      if (fd >= 0) {
+        if (!threads.submit([this, fd] { serve_socket(fd); })) turn_away(fd);
+      } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        poll(&fds[1], 2, 100);  // the peer stays in the backlog until something is free
       }
-      stop_all();
-    });
-    if (!shared_.stopping) {
-      listen_after_bind();
-      svr_sock_ =
-          INVALID_SOCKET;  // httplib has closed it when accept() failed, and keeps the number
     }
     stop_all();
-    watch.join();
+    // Not closed before: its number may be another's by then. New peers are refused from here on.
+    ::shutdown(listen_fd_, SHUT_RDWR);
   }
 
   void stop_all() {
@@ -128,8 +136,6 @@ class HttpServer::Impl final : public httplib::Server {
     if (shared_.stopping.exchange(true)) return;
     const uint64_t one = 1;
     [[maybe_unused]] auto n = ::write(stop_fd_, &one, sizeof one);
-    // Not closed here: accept() may be using the number. It fails, and httplib closes it.
-    if (const int fd = svr_sock_; fd != INVALID_SOCKET) ::shutdown(fd, SHUT_RDWR);
     for (HttpConnection* connection : connections_) connection->wake();
   }
 
@@ -144,18 +150,21 @@ class HttpServer::Impl final : public httplib::Server {
   }
 
  private:
-  bool process_and_close_socket(socket_t fd) override {
+  // By the accepting thread, when there is no thread for a connection.
+  void turn_away(int fd) {
     HttpConnection connection(fd, limits_, options_.timeouts, shared_);
-    if (overloaded || connection.wake_fd() < 0) {
-      const std::string body = "too many connections\n";
-      const bool sent = connection.write(
-          response_head(503, "text/plain", body.size(), false, {{"Retry-After", "1"}}), body);
-      ::shutdown(fd, SHUT_WR);
-      char request[4096];  // what came already is read, or closing would reset the connection
-                           // before 503 is seen
-      [[maybe_unused]] auto n = ::recv(fd, request, sizeof request, MSG_DONTWAIT);
-      return sent;
-    }
+    const std::string body = "too many connections\n";
+    connection.write(response_head(503, "text/plain", body.size(), false, {{"Retry-After", "1"}}),
+                     body);
+    ::shutdown(fd, SHUT_WR);
+    char request[4096];  // what came already is read, or closing would reset the connection
+                         // before 503 is seen
+    [[maybe_unused]] auto n = ::recv(fd, request, sizeof request, MSG_DONTWAIT);
+  }
+
+  void serve_socket(int fd) {
+    HttpConnection connection(fd, limits_, options_.timeouts, shared_);
+    if (connection.wake_fd() < 0) return;
     {
       std::scoped_lock lock(mutex_);
       connections_.insert(&connection);
@@ -167,7 +176,6 @@ class HttpServer::Impl final : public httplib::Server {
     }
     std::scoped_lock lock(mutex_);
     connections_.erase(&connection);
-    return true;
   }
 
   void serve_connection(HttpConnection& connection) {
@@ -185,7 +193,7 @@ class HttpServer::Impl final : public httplib::Server {
   HttpOptions options_;
   HttpLimits limits_;
   std::optional<HttpEndpoint> endpoint_;
-  int port_ = 0, stop_fd_ = -1;
+  int port_ = 0, listen_fd_ = -1, stop_fd_ = -1;
   HttpConnection::Shared shared_;
   mutable std::mutex mutex_;  // guards what follows
   std::set<HttpConnection*> connections_;

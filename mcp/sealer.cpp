@@ -35,14 +35,20 @@ std::array<unsigned char, 32> sha256(std::string_view text) {
 
 }  // namespace
 
-Sealer::Sealer(std::string_view secret) {
-  if (secret.empty())
-    check(RAND_bytes(key_.data(), static_cast<int>(key_.size())));
-  else if (secret.size() < 32)
+Sealer::Sealer(std::string_view secret) : secret_(secret) {
+  if (!secret.empty() && secret.size() < 32)
     throw std::invalid_argument(
         fmt::format("the state secret has {} bytes; at least 32 are needed", secret.size()));
-  else
-    key_ = sha256(secret);
+}
+
+const Sealer::Key& Sealer::key() const {
+  std::call_once(made_, [&] {
+    if (secret_.empty())
+      check(RAND_bytes(key_.data(), static_cast<int>(key_.size())));
+    else
+      key_ = sha256(secret_);
+  });
+  return key_;
 }
 
 std::string Sealer::seal(std::string_view text, std::string_view context,
@@ -55,7 +61,7 @@ std::string Sealer::seal(std::string_view text, std::string_view context,
     out[kNonce + i] = static_cast<char>(seconds >> (8 * (kExpiry - 1 - i)));
   auto cipher = make_cipher();
   int n = 0;
-  check(EVP_EncryptInit_ex(cipher.get(), EVP_aes_256_gcm(), nullptr, key_.data(), bytes(out)));
+  check(EVP_EncryptInit_ex(cipher.get(), EVP_aes_256_gcm(), nullptr, key().data(), bytes(out)));
   check(EVP_EncryptUpdate(cipher.get(), nullptr, &n, bytes(out) + kNonce, kExpiry));
   check(EVP_EncryptUpdate(cipher.get(), nullptr, &n, bytes(context),
                           static_cast<int>(context.size())));
@@ -80,7 +86,7 @@ Result<std::string> Sealer::open(std::string_view sealed, std::string_view conte
   std::string out(size, '\0');
   auto cipher = make_cipher();
   int n = 0;
-  check(EVP_DecryptInit_ex(cipher.get(), EVP_aes_256_gcm(), nullptr, key_.data(), bytes(*raw)));
+  check(EVP_DecryptInit_ex(cipher.get(), EVP_aes_256_gcm(), nullptr, key().data(), bytes(*raw)));
   check(EVP_DecryptUpdate(cipher.get(), nullptr, &n, bytes(*raw) + kNonce, kExpiry));
   check(EVP_DecryptUpdate(cipher.get(), nullptr, &n, bytes(context),
                           static_cast<int>(context.size())));

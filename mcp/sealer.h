@@ -1,11 +1,13 @@
 // Sealer: makes texts that a client carries for the server and cannot read or change (requestState
 // of 2026-07-28 basic/patterns/mrtr; pagination cursors need no seal). AES-256-GCM with a random
 // nonce; what a text is bound to (`context`: principal, method, arguments) and when it expires are
-// part of what is authenticated. Thread-safe; immutable.
+// part of what is authenticated. Thread-safe. The key is made when it is first used: starting
+// libcrypto takes longer than a server takes to answer its first tools/list.
 #pragma once
 
 #include <array>
 #include <chrono>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -27,7 +29,12 @@ class Sealer {
                            Clock::time_point now = Clock::now()) const;
 
  private:
-  std::array<unsigned char, 32> key_;
+  using Key = std::array<unsigned char, 32>;
+  const Key& key() const;
+
+  const std::string secret_;
+  mutable std::once_flag made_;
+  mutable Key key_;
 };
 
 // SHA-256 in hexadecimal digits.
