@@ -20,7 +20,7 @@ Result<PromptArguments> string_arguments(std::string_view text, std::string_view
     return fail(ErrorCode::invalid_params, fmt::format("{}: {}", where, what));
   };
   if (!text.starts_with('{')) return wrong("expected an object");
-  auto json = parse_scanned_json(text);
+  auto json = parse_scanned(text);
   if (!json) return tl::unexpected(std::move(json.error()));
   for (auto& [key, value] : json->items()) {
     if (!value.is_string())
@@ -87,7 +87,7 @@ void Session::run(Request& r, std::shared_ptr<Call> call, std::shared_ptr<Pace> 
 Result<void> Session::check_param_headers(const Request& r,
                                           const std::vector<ParamHeader>& headers) const {
   if (!r.modern || !r.http || headers.empty()) return {};
-  auto arguments = parse_scanned_json(r.arguments.empty() ? "{}" : r.arguments);
+  auto arguments = parse_scanned(r.arguments.empty() ? "{}" : r.arguments);
   if (!arguments) return tl::unexpected(std::move(arguments.error()));
   return compare_param_headers(*arguments, headers, r.http->params);
 }
@@ -115,7 +115,7 @@ void Session::call_tool(Request& r) {
   if (!call) return;
   if (entry->forwarder) return (*entry->forwarder)(call);
   run(r, call, entry->pace, [entry](Call& c) {
-    auto arguments = parse_scanned_json(c.arguments().empty() ? "{}" : c.arguments());
+    auto arguments = parse_scanned(c.arguments().empty() ? "{}" : c.arguments());
     if (!arguments) return c.fail_handler("arguments: " + arguments.error().message);
     c.finish(entry->handler(*arguments, c));
   });

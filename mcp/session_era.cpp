@@ -53,7 +53,7 @@ Result<std::shared_ptr<const RequestMeta>> read_meta(std::string_view text) {
   };
   thread_local Last last;
   if (last.meta && last.text == text) return last.meta;
-  auto parsed = parse_scanned_json(text);
+  auto parsed = parse_scanned(text);
   if (!parsed) return tl::unexpected(std::move(parsed.error()));
   if (!parsed->is_object())
     return fail(ErrorCode::invalid_params,
