@@ -23,8 +23,9 @@ size_t json_bytes(unsigned char first, size_t length) {
 
 }  // namespace
 
-Vectors Embedder::encode(const std::vector<std::string>& texts) const {
-  const auto encoded = model.encode(texts);
+Vectors Embedder::encode(const std::vector<std::string>& texts,
+                         const gpu_runtime::SentenceEncodeOptions& options) const {
+  const auto encoded = model.encode(texts, options);
   Vectors out;
   out.matrix = {static_cast<size_t>(encoded.vectors.size(1)), to_vector(encoded.vectors)};
   if (const size_t at = find_not_finite(out.matrix.values); at != out.matrix.values.size())
@@ -52,6 +53,33 @@ std::string cut_text(std::string_view text, size_t characters, size_t max_bytes)
     at += length;
   }
   return std::string(text.substr(0, at));
+}
+
+gpu_runtime::SentenceEncodeOptions encode_options(std::optional<int64_t> dims,
+                                                  std::optional<std::string> prompt,
+                                                  const std::string& long_text) {
+  return {.prompt_name = std::move(prompt),
+          .dims = dims.value_or(0),
+          .long_text =
+              long_text == "mean" ? gpu_runtime::LongText::mean : gpu_runtime::LongText::truncate};
+}
+
+mcp::Arg dims_arg() {
+  return arg("dims",
+             "Keep only the first so many values, for models that were trained for it "
+             "(Matryoshka). Left out: all.")
+      .minimum(1);
+}
+mcp::Arg prompt_arg(std::string name, const std::string& of) {
+  return arg(std::move(name), "The name of one of the model's prompts, as query or document, " +
+                                  of + ". Left out: the model's default.");
+}
+mcp::Arg long_text_arg() {
+  return arg("long_text",
+             "What becomes of a text of more tokens than the model reads: \"truncate\" cuts its "
+             "end, \"mean\" averages windows of it.",
+             "truncate")
+      .one_of({"truncate", "mean"});
 }
 
 mcp::ToolAnnotations read_only(std::string title) {

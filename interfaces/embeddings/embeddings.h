@@ -31,7 +31,8 @@ struct Embedder {
 
   // Joins the model's queue, so concurrent calls share batches. ToolError for a vector that is not
   // finite.
-  Vectors encode(const std::vector<std::string>& texts) const;
+  Vectors encode(const std::vector<std::string>& texts,
+                 const gpu_runtime::SentenceEncodeOptions& options = {}) const;
   int64_t max_tokens() const;  // 0: no limit is known
 };
 
@@ -40,6 +41,14 @@ struct Embedder {
 std::string cut_text(std::string_view text, size_t characters, size_t max_bytes);
 
 mcp::ToolAnnotations read_only(std::string title);
+
+// The arguments that the tools of this interface share, as the model takes them.
+gpu_runtime::SentenceEncodeOptions encode_options(std::optional<int64_t> dims,
+                                                  std::optional<std::string> prompt,
+                                                  const std::string& long_text);
+mcp::Arg dims_arg();
+mcp::Arg prompt_arg(std::string name, const std::string& of);
+mcp::Arg long_text_arg();
 
 void expose_get_model_info(Interface& interface, const Embedder& embedder);
 void expose_get_embedding(Interface& interface, const Embedder& embedder);

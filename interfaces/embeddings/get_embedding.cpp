@@ -32,8 +32,10 @@ GPUMCP_DESCRIBE_DOC(
 constexpr size_t kShownBytes = 600;
 
 mcp::WithContent<Embedding> get_embedding(const Embedder& embedder, const std::string& text,
-                                          const std::string& output, const Context& context) {
-  Vectors vectors = embedder.encode({text});
+                                          const std::string& output,
+                                          const gpu_runtime::SentenceEncodeOptions& options,
+                                          const Context& context) {
+  Vectors vectors = embedder.encode({text}, options);
   const auto row = vectors.matrix.row(0);
   Embedding out{.text = cut_text(text, kShownCharacters, kShownBytes),
                 .model = embedder.name,
@@ -70,17 +72,21 @@ void expose_get_embedding(Interface& interface, const Embedder& embedder) {
                       "similarity, for many " +
                       "texts get_embeddings.",
        .annotations = read_only("Text embedding")},
-      [embedder](const std::string& text, const std::string& output, Context& context) {
-        return get_embedding(embedder, text, output, context);
+      [embedder](const std::string& text, const std::string& output, std::optional<int64_t> dims,
+                 const std::optional<std::string>& prompt, const std::string& long_text,
+                 Context& context) {
+        return get_embedding(embedder, text, output, encode_options(dims, prompt, long_text),
+                             context);
       },
       arg("text",
-          "The text to embed; may be empty. What is beyond the model's token limit is cut, and the "
-          "result says so."),
+          "The text to embed; may be empty. The result says if it has more tokens than the model "
+          "reads."),
       arg("output",
           "How to return the vector: \"ref\" a gpumcp:// URI, \"file\" an .npy in the workspace, "
           "\"inline\" all values.",
           "ref")
-          .one_of({"ref", "inline", "file"}));
+          .one_of({"ref", "inline", "file"}),
+      dims_arg(), prompt_arg("prompt", "to put before the text"), long_text_arg());
 }
 
 }  // namespace gpumcp::interfaces

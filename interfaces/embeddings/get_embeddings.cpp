@@ -30,8 +30,10 @@ constexpr size_t kShownIndices = 20;
 
 mcp::WithContent<Embeddings> get_embeddings(const Embedder& embedder,
                                             const std::vector<std::string>& texts,
-                                            const std::string& output, const Context& context) {
-  const Vectors vectors = embedder.encode(texts);
+                                            const std::string& output,
+                                            const gpu_runtime::SentenceEncodeOptions& options,
+                                            const Context& context) {
+  const Vectors vectors = embedder.encode(texts, options);
   const auto first = vectors.matrix.row(0);
   Embeddings out{.count = static_cast<int64_t>(vectors.matrix.rows()),
                  .model = embedder.name,
@@ -63,7 +65,11 @@ void expose_get_embeddings(Interface& interface, const Embedder& embedder) {
            "Much faster than one get_embedding call for each text.",
        .annotations = read_only("Text embeddings, many at once")},
       [embedder](const std::vector<std::string>& texts, const std::string& output,
-                 Context& context) { return get_embeddings(embedder, texts, output, context); },
+                 std::optional<int64_t> dims, const std::optional<std::string>& prompt,
+                 const std::string& long_text, Context& context) {
+        return get_embeddings(embedder, texts, output, encode_options(dims, prompt, long_text),
+                              context);
+      },
       arg("texts",
           "The texts to embed, 1 to " + std::to_string(kMaxTexts) + " of them; each may be empty.")
           .min_items(1)
@@ -71,7 +77,8 @@ void expose_get_embeddings(Interface& interface, const Embedder& embedder) {
       arg("output",
           "How to return the array: \"ref\" a gpumcp:// URI, \"file\" an .npy in the workspace.",
           "ref")
-          .one_of({"ref", "file"}));
+          .one_of({"ref", "file"}),
+      dims_arg(), prompt_arg("prompt", "to put before each text"), long_text_arg());
 }
 
 }  // namespace gpumcp::interfaces

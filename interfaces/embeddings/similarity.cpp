@@ -46,6 +46,16 @@ constexpr size_t kMaxQueries = 16, kMaxResults = 64;
 constexpr size_t kResultBytes = 1000, kMatchCharacters = 80, kShortCharacters = 24;
 constexpr std::string_view kArtifacts = "gpumcp://artifacts/";
 
+// How texts become vectors, on either side; `dims` also cuts what artifacts hold.
+struct How {
+  gpu_runtime::SentenceEncodeOptions queries, corpus;
+};
+How how(std::optional<int64_t> dims, std::optional<std::string> prompt,
+        std::optional<std::string> corpus_prompt, const std::string& long_text) {
+  return {encode_options(dims, std::move(prompt), long_text),
+          encode_options(dims, std::move(corpus_prompt), long_text)};
+}
+
 // The rows of one argument.
 struct Rows {
   Matrix matrix;
@@ -109,28 +119,58 @@ void append(Rows& rows, const Matrix& more, const std::string& label, bool is_te
 
 bool is_artifact(const std::string& item) { return item.starts_with(kArtifacts); }
 
-// Both arguments' rows; their texts are embedded together.
-std::pair<Rows, Rows> gather(const Embedder& embedder, const std::vector<std::string>& queries,
-                             const std::vector<std::string>& corpus) {
-  std::vector<std::string> texts;
-  for (const auto* list : {&queries, &corpus}) {
-    for (const std::string& item : *list) {
-      if (!is_artifact(item)) texts.push_back(item);
-    }
+// The first `dims` values of each row (0: all). Throws DecodeError where there are fewer.
+Matrix cut_rows(Matrix rows, size_t dims, const mcp::JsonPath& path) {
+  if (dims == 0 || rows.dims == dims) return rows;
+  if (rows.dims < dims)
+    throw mcp::DecodeError(path, "its vectors have " + std::to_string(rows.dims) +
+                                     " values, fewer than dims " + std::to_string(dims));
+  Matrix out{.dims = dims};
+  for (size_t i = 0; i < rows.rows(); ++i) {
+    const auto row = rows.row(i).first(dims);
+    out.values.insert(out.values.end(), row.begin(), row.end());
   }
+  return out;
+}
+
+// The vectors of all texts in the lists, in order: in one call where both sides are treated alike.
+Matrix embed_texts(const Embedder& embedder, const std::vector<std::string>& queries,
+                   const std::vector<std::string>& corpus, const How& how) {
+  std::vector<std::string> asked, known;
+  auto only_texts = [](const std::vector<std::string>& list, std::vector<std::string>& out) {
+    for (const std::string& item : list) {
+      if (!is_artifact(item)) out.push_back(item);
+    }
+  };
+  const bool alike = how.queries.prompt_name == how.corpus.prompt_name;
+  only_texts(queries, asked);
+  only_texts(corpus, alike ? asked : known);
+  Matrix out = asked.empty() ? Matrix() : embedder.encode(asked, how.queries).matrix;
+  if (known.empty()) return out;
+  Matrix behind = embedder.encode(known, how.corpus).matrix;
+  if (asked.empty()) return behind;
+  out.values.insert(out.values.end(), behind.values.begin(), behind.values.end());
+  return out;
+}
+
+// Both arguments' rows.
+std::pair<Rows, Rows> gather(const Embedder& embedder, const std::vector<std::string>& queries,
+                             const std::vector<std::string>& corpus, const How& how) {
   const mcp::JsonPath root{nullptr, "arguments"};
   // Artifacts first: a wrong one is told before the model is asked for anything.
   std::vector<Matrix> artifacts;
   auto read_all = [&](const std::vector<std::string>& list, const char* name) {
     const mcp::JsonPath argument{&root, name};
     for (size_t i = 0; i < list.size(); ++i) {
+      const mcp::JsonPath path{&argument, {}, i};
       if (is_artifact(list[i]))
-        artifacts.push_back(read_artifact(embedder, list[i], {&argument, {}, i}));
+        artifacts.push_back(cut_rows(read_artifact(embedder, list[i], path),
+                                     static_cast<size_t>(how.queries.dims), path));
     }
   };
   read_all(queries, "queries");
   read_all(corpus, "corpus");
-  const Matrix embedded = texts.empty() ? Matrix() : embedder.encode(texts).matrix;
+  const Matrix embedded = embed_texts(embedder, queries, corpus, how);
 
   std::pair<Rows, Rows> out;
   size_t next_text = 0, next_artifact = 0, dims = embedded.dims;
@@ -175,9 +215,9 @@ void shorten(Similarity& value) {
 }
 
 Similarity similarity(const Embedder& embedder, const std::vector<std::string>& queries,
-                      const std::vector<std::string>& corpus, int64_t top_k) {
+                      const std::vector<std::string>& corpus, int64_t top_k, const How& how) {
   const mcp::JsonPath root{nullptr, "arguments"};
-  const auto [asked, known] = gather(embedder, queries, corpus);
+  const auto [asked, known] = gather(embedder, queries, corpus, how);
   const size_t k = std::min(static_cast<size_t>(top_k), known.matrix.rows());
   if (const size_t n = asked.matrix.rows(); n * k > kMaxResults)
     throw mcp::DecodeError({&root, "top_k"},
@@ -201,10 +241,11 @@ Similarity similarity(const Embedder& embedder, const std::vector<std::string>& 
 
 // One query of similarity's, without what scores too little.
 Found search(const Embedder& embedder, const std::string& query,
-             const std::vector<std::string>& corpus, int64_t top_k, double min_score) {
+             const std::vector<std::string>& corpus, int64_t top_k, double min_score,
+             const How& how) {
   Similarity all;
   try {
-    all = similarity(embedder, {query}, corpus, top_k);
+    all = similarity(embedder, {query}, corpus, top_k, how);
   } catch (const mcp::DecodeError& e) {  // names the argument as it is called here
     std::string said = e.what();
     constexpr std::string_view kTheirs = "arguments.queries[0]";
@@ -229,14 +270,21 @@ void expose_search(Interface& interface, const Embedder& embedder) {
                       "get_embeddings made once and for all; vectors never travel.",
        .annotations = read_only("Semantic search")},
       [embedder](const std::string& query, const std::vector<std::string>& corpus, int64_t top_k,
-                 double min_score) { return search(embedder, query, corpus, top_k, min_score); },
+                 double min_score, std::optional<int64_t> dims,
+                 const std::optional<std::string>& prompt,
+                 const std::optional<std::string>& corpus_prompt, const std::string& long_text) {
+        return search(embedder, query, corpus, top_k, min_score,
+                      how(dims, prompt, corpus_prompt, long_text));
+      },
       arg("query", "What to look for: a text, or the URI of one vector.").min_length(1),
       arg("corpus", "Where to look: 1 to " + std::to_string(kMaxTexts) +
                         " texts or artifact URIs; one artifact may hold any number of vectors.")
           .min_items(1)
           .max_items(kMaxTexts),
       arg("top_k", "How many matches at most.", int64_t{5}).minimum(1).maximum(20),
-      arg("min_score", "Leave out matches with a lower cosine.", -1.0).minimum(-1).maximum(1));
+      arg("min_score", "Leave out matches with a lower cosine.", -1.0).minimum(-1).maximum(1),
+      dims_arg(), prompt_arg("prompt", "for the query's text"),
+      prompt_arg("corpus_prompt", "for the corpus' texts"), long_text_arg());
 }
 
 void expose_similarity(Interface& interface, const Embedder& embedder) {
@@ -249,7 +297,12 @@ void expose_similarity(Interface& interface, const Embedder& embedder) {
                       "of get_embedding and get_embeddings, mixed at will; vectors never travel.",
        .annotations = read_only("Semantic similarity")},
       [embedder](const std::vector<std::string>& queries, const std::vector<std::string>& corpus,
-                 int64_t top_k) { return similarity(embedder, queries, corpus, top_k); },
+                 int64_t top_k, std::optional<int64_t> dims,
+                 const std::optional<std::string>& prompt,
+                 const std::optional<std::string>& corpus_prompt, const std::string& long_text) {
+        return similarity(embedder, queries, corpus, top_k,
+                          how(dims, prompt, corpus_prompt, long_text));
+      },
       arg("queries", "1 to " + std::to_string(kMaxQueries) +
                          " texts or artifact URIs to compare; queries times top_k " + "may be " +
                          std::to_string(kMaxResults) + " at most.")
@@ -262,7 +315,9 @@ void expose_similarity(Interface& interface, const Embedder& embedder) {
           .max_items(kMaxTexts),
       arg("top_k", "How many matches to return for each query.", int64_t{5})
           .minimum(1)
-          .maximum(kMaxResults));
+          .maximum(kMaxResults),
+      dims_arg(), prompt_arg("prompt", "for the queries' texts"),
+      prompt_arg("corpus_prompt", "for the corpus' texts"), long_text_arg());
 }
 
 }  // namespace gpumcp::interfaces

@@ -143,6 +143,66 @@ TEST_CASE(
         value["preview"].get<std::vector<float>>());
 }
 
+TEST_CASE("dims keeps a vector's first values, and their length is one again") {
+  const Json whole = worker().value("get_embedding", {{"text", "hello"}, {"output", "inline"}});
+  const Json part =
+      worker().value("get_embedding", {{"text", "hello"}, {"output", "inline"}, {"dims", 64}});
+  CHECK(part["dims"] == 64);
+  const auto all = whole["embedding"].get<std::vector<double>>();
+  const auto first = part["embedding"].get<std::vector<double>>();
+  REQUIRE(first.size() == 64);
+  double squares = 0;
+  for (size_t i = 0; i < 64; ++i) squares += all[i] * all[i];
+  for (size_t i = 0; i < 64; ++i)
+    CHECK(first[i] == doctest::Approx(all[i] / std::sqrt(squares)).epsilon(1e-5));
+  CHECK(worker().value("get_embeddings", {{"texts", {"a", "b"}}, {"dims", 8}})["dims"] == 8);
+  CHECK(worker().error("get_embedding", {{"text", "hello"}, {"dims", 385}}).find("384") !=
+        std::string::npos);
+}
+
+TEST_CASE("a prompt that the model does not have is refused by name") {
+  const std::string said =
+      worker().error("get_embedding", {{"text", "hello"}, {"prompt", "no_such_prompt"}});
+  CHECK(said.find("no_such_prompt") != std::string::npos);
+}
+
+TEST_CASE("search and similarity compare the first dims values, of texts and of stored vectors") {
+  const std::vector<std::string> corpus = {"a kitten plays", "stock prices fell", "the cat sleeps"};
+  const std::string uri = worker().value("get_embeddings", {{"texts", corpus}})["uri"];
+  const Json of_texts =
+      worker().value("search", {{"query", "a cat"}, {"corpus", corpus}, {"dims", 32}});
+  const Json stored =
+      worker().value("search", {{"query", "a cat"}, {"corpus", {uri}}, {"dims", 32}});
+  const Json whole = worker().value("search", {{"query", "a cat"}, {"corpus", corpus}});
+  REQUIRE(of_texts["matches"].size() == 3);
+  for (size_t i = 0; i < 3; ++i) {
+    CHECK(stored["matches"][i]["index"] == of_texts["matches"][i]["index"]);
+    CHECK(stored["matches"][i]["score"].get<double>() ==
+          doctest::Approx(of_texts["matches"][i]["score"].get<double>()).epsilon(1e-5));
+  }
+  CHECK(of_texts["matches"][0]["score"] != whole["matches"][0]["score"]);
+  const std::string small =
+      worker().value("get_embeddings", {{"texts", corpus}, {"dims", 8}})["uri"];
+  CHECK(worker()
+            .error("similarity", {{"queries", {"a cat"}}, {"corpus", {small}}, {"dims", 32}})
+            .find("fewer than dims 32") != std::string::npos);
+  CHECK(worker()
+            .error("search", {{"query", "a cat"}, {"corpus", corpus}, {"corpus_prompt", "passage"}})
+            .find("passage") != std::string::npos);
+}
+
+TEST_CASE("long_text \"mean\" reads all of a long text") {
+  std::string text;
+  for (int i = 0; i < 600; ++i) text += "lorem ";
+  text += "whale";
+  const Json cut = worker().value("get_embedding", {{"text", text}});
+  const Json mean = worker().value("get_embedding", {{"text", text}, {"long_text", "mean"}});
+  CHECK(cut["truncated"] == true);
+  CHECK(!mean.contains("truncated"));
+  CHECK(mean["norm"].get<double>() == doctest::Approx(1.0).epsilon(1e-5));
+  CHECK(mean["preview"] != cut["preview"]);
+}
+
 TEST_CASE("a long text is cut as the model says, and the result says so") {
   std::string text;
   for (int i = 0; i < 90'000; ++i) text += "lorem ipsum ";
