@@ -29,7 +29,7 @@ GPUMCP_DESCRIBE_DOC(Pattern, (uri, "The pattern; each row adds up to 1."),
                     (on_first, "Mean weight on the first token."),
                     (on_previous, "… on the token before."), (on_self, "… on itself."))
 
-constexpr int64_t kShown = 5, kMaxTokens = 2048;
+constexpr int64_t kKeysShown = 5, kMaxTokens = 2048;
 
 mcp::WithContent<Pattern> attention_pattern(const Subject& subject, const std::string& text,
                                             int64_t layer, std::optional<int64_t> head, bool chat) {
@@ -60,7 +60,7 @@ mcp::WithContent<Pattern> attention_pattern(const Subject& subject, const std::s
   if (!head) out.axes.insert(out.axes.begin(), "head");
   const at::Tensor last = mean[n - 1];
   const at::Tensor order = std::get<1>(last.sort(true, 0, true));
-  for (int64_t i = 0; i < std::min(kShown, n); ++i) {
+  for (int64_t i = 0; i < std::min(kKeysShown, n); ++i) {
     const int64_t token = order[i].item<int64_t>();
     out.last_token.push_back({token, cut_utf8(subject.token(ids[static_cast<size_t>(token)]), 20),
                               *shown(last[token].item<double>())});

@@ -34,7 +34,7 @@ GPUMCP_DESCRIBE_DOC(ContrastVector, (uri, "The vectors: mean of positive less me
                      "Where the sets lie farthest apart; its row is "
                      "uri?slice=INDEX among the layers asked for."))
 
-constexpr size_t kShown = 8;
+constexpr size_t kLayersShown = 8;
 
 // [texts, layers, d], float64.
 at::Tensor read(const Subject& subject, const std::vector<std::string>& texts,
@@ -97,7 +97,7 @@ mcp::WithContent<ContrastVector> contrast_vector(
   }
   std::ranges::stable_sort(out.layers, std::greater<>(), &LayerContrast::effect);
   out.best_layer = out.layers[0].layer;
-  out.layers.resize(std::min(out.layers.size(), kShown));
+  out.layers.resize(std::min(out.layers.size(), kLayersShown));
   std::ranges::sort(out.layers, std::less<>(), &LayerContrast::layer);
   if (normalize) vectors = vectors / vectors.norm(2, 1, true).clamp_min(1e-12);
   out.axes = {"layer", "value"};

@@ -28,7 +28,7 @@ GPUMCP_DESCRIBE_DOC(Activations, (uri, "Names the tensor for other tools."),
                      "measure for steering strengths."),
                     (preview, "The first 6 values."))
 
-constexpr size_t kShown = 16;
+constexpr size_t kCountsShown = 16;
 constexpr int64_t kMaxValues = int64_t{1} << 27;  // half a gigabyte
 
 // "blocks.*.hook_mlp_out" stands for one in each layer.
@@ -70,7 +70,7 @@ mcp::WithContent<Activations> get_activations(const Subject& subject,
     rt::RowTaps taps;
     if (const auto steered = steering_taps(steering, subject.layers(), count)) taps = *steered;
     for (const rt::Site site : sites) taps.captures.push_back({site, where});
-    if (out.tokens.size() < kShown) out.tokens.push_back(count);
+    if (out.tokens.size() < kCountsShown) out.tokens.push_back(count);
     rows.push_back(subject.row(std::move(ids), std::move(taps)));
   }
   const int64_t values =
@@ -113,7 +113,7 @@ mcp::WithContent<Activations> get_activations(const Subject& subject,
   out.dtype = kept.dtype;
   out.preview = kept.preview;
   const at::Tensor norms = all.norm(2, -1);
-  for (int64_t i = 0; i < all.size(1) && i < static_cast<int64_t>(kShown); ++i)
+  for (int64_t i = 0; i < all.size(1) && i < static_cast<int64_t>(kCountsShown); ++i)
     out.mean_norms.push_back(*shown(norms.select(1, i).mean().item<double>()));
   return {std::move(out), {link_to(kept)}};
 }

@@ -34,7 +34,7 @@ GPUMCP_DESCRIBE_DOC(WeightList, (count, "Tensors whose name has `name` in it."),
                     (next, "`skip` for the next ones."),
                     (uri, "With `keep`: names the tensor for other tools."))
 
-constexpr size_t kShown = 4;
+constexpr size_t kWeightsShown = 4;
 constexpr uint64_t kMaxKept = uint64_t{256} << 20;
 
 mcp::WithContent<WeightList> get_weights(const Subject& subject, const std::string& name,
@@ -60,7 +60,7 @@ mcp::WithContent<WeightList> get_weights(const Subject& subject, const std::stri
   WeightList out{.count = static_cast<int64_t>(found.size()), .weights = {}};
   std::vector<mcp::ContentBlock> content;
   for (size_t i = static_cast<size_t>(skip); i < found.size(); ++i) {
-    if (out.weights.size() == kShown) {
+    if (out.weights.size() == kWeightsShown) {
       out.next = static_cast<int64_t>(i);
       break;
     }

@@ -29,15 +29,15 @@ struct Lens {
 };
 GPUMCP_DESCRIBE_DOC(Lens, (token, "The one behind which it is asked."), (layers, "In order."))
 
-constexpr int64_t kShown = 8;
+constexpr int64_t kReadingsShown = 8;
 
-// At most kShown of them, evenly, the last one always.
+// At most kReadingsShown of them, evenly, the last one always.
 std::vector<int64_t> some_of(const std::vector<int64_t>& layers) {
   const auto count = static_cast<int64_t>(layers.size());
-  if (count <= kShown) return layers;
+  if (count <= kReadingsShown) return layers;
   std::vector<int64_t> out;
-  for (int64_t i = 0; i < kShown; ++i)
-    out.push_back(layers[static_cast<size_t>((i + 1) * count / kShown - 1)]);
+  for (int64_t i = 0; i < kReadingsShown; ++i)
+    out.push_back(layers[static_cast<size_t>((i + 1) * count / kReadingsShown - 1)]);
   return out;
 }
 

@@ -39,7 +39,7 @@ GPUMCP_DESCRIBE_DOC(Patching,
                     (effects, "URI of the table: how much of the difference each patch restores."),
                     (largest, "The 5 largest."), (tokens, "Of the texts."))
 
-constexpr size_t kShown = 5;
+constexpr size_t kEffectsShown = 5;
 constexpr int64_t kMaxPatches = 4096;
 
 rt::Capture end_scores(int64_t tokens) {
@@ -115,7 +115,7 @@ mcp::WithContent<Patching> patch(const Subject& subject, const std::string& clea
     }
   }
   std::ranges::stable_sort(all, std::greater<>(), &Effect::effect);
-  for (size_t i = 0; i < std::min(kShown, all.size()); ++i) {
+  for (size_t i = 0; i < std::min(kEffectsShown, all.size()); ++i) {
     all[i].effect = *shown(all[i].effect);
     out.largest.push_back(all[i]);
   }

@@ -43,7 +43,7 @@ GPUMCP_DESCRIBE_DOC(ProbeScores, (shape, "Of the rows."),
                     (probabilities, "That each row is positive, of up to 64 rows."),
                     (uri, "Else the tensor of them."))
 
-constexpr int64_t kShown = 64, kMaxSteps = 100;
+constexpr int64_t kProbabilitiesShown = 64, kMaxSteps = 100;
 
 struct Fit {
   at::Tensor weights;  // [d]
@@ -172,14 +172,14 @@ mcp::WithContent<ProbeScores> apply(const std::string& uri, const std::string& t
   const at::Tensor p = at::sigmoid(rows.matmul(probe.narrow(0, 0, d)) + probe[d]);
   ProbeScores out{.shape = rows.sizes().vec(),
                   .positive = *shown(p.gt(0.5).to(at::kDouble).mean().item<double>())};
-  if (p.size(0) > kShown) {
+  if (p.size(0) > kProbabilitiesShown) {
     const KeptTensor kept =
         keep_tensor(p.to(at::kFloat), "probe-scores", "probabilities of " + uri);
     out.uri = kept.uri;
     return {std::move(out), {link_to(kept)}};
   }
   out.probabilities.emplace();
-  for (const auto& one : preview_of(p, kShown)) out.probabilities->push_back(*one);
+  for (const auto& one : preview_of(p, kProbabilitiesShown)) out.probabilities->push_back(*one);
   return {std::move(out)};
 }
 

@@ -22,7 +22,7 @@ GPUMCP_DESCRIBE_DOC(SteeringHandle, (handle, "Names this steering in the session
                      "with get_activations' mean_norms."),
                     (use, "What to do with it."))
 
-constexpr size_t kShown = 12;
+constexpr size_t kSteeredShown = 12;
 
 SteeringHandle keep(const Subject& subject, const SteeringInput& input) {
   // What a caller got wrong is named as this tool's own argument.
@@ -52,7 +52,7 @@ SteeringHandle keep(const Subject& subject, const SteeringInput& input) {
                      .use =
                          "pass steering: [{\"handle\": …}] to generate, chat, next_tokens, "
                          "get_activations or logit_lens"};
-  out.layers.resize(std::min(out.layers.size(), kShown));
+  out.layers.resize(std::min(out.layers.size(), kSteeredShown));
   return out;
 }
 

@@ -17,6 +17,9 @@ if(GPUMCP_FUZZ)
   set(fuzzed_mcp fuzzed_mcp)
 endif()
 
+add_library(fuzz_replay_main OBJECT EXCLUDE_FROM_ALL fuzz/replay_main.cpp)
+target_link_libraries(fuzz_replay_main PRIVATE gpumcp::mcp gpumcp::build)
+
 # fuzz_target(NAME LIBRARY MUTATIONS): of each input, in the test.
 function(fuzz_target name library mutations)
   if(GPUMCP_FUZZ)
@@ -26,8 +29,8 @@ function(fuzz_target name library mutations)
     add_dependencies(fuzzers ${name}_fuzz)
     return()
   endif()
-  add_executable(${name}_replay fuzz/${name}_fuzz.cpp fuzz/replay_main.cpp)
-  target_link_libraries(${name}_replay PRIVATE ${library} gpumcp::build)
+  add_executable(${name}_replay fuzz/${name}_fuzz.cpp)
+  target_link_libraries(${name}_replay PRIVATE fuzz_replay_main ${library} gpumcp::build)
   add_test(NAME fuzz_${name}
     COMMAND ${name}_replay --mutations ${mutations} ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/${name}.corpus)
 endfunction()

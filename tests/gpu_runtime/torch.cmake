@@ -1,13 +1,11 @@
 # Tests of gpu_runtime's torch part. The executor's tests run no kernel (fakes), so that sanitizers see only our own code.
 add_executable(gpu_runtime_executor_test
-  gpu_runtime/main.cpp
   gpu_runtime/call_scope_test.cpp
   gpu_runtime/fake_decoder.cpp gpu_runtime/generation_queue_test.cpp
   gpu_runtime/model_executor_test.cpp
   gpu_runtime/residency_test.cpp
   gpu_runtime/runtime_test.cpp)
 add_executable(gpu_runtime_torch_test
-  gpu_runtime/main.cpp
   gpu_runtime/architectures_test.cpp
   gpu_runtime/auto_model_test.cpp
   gpu_runtime/bert_folder_test.cpp
@@ -20,7 +18,7 @@ add_executable(gpu_runtime_torch_test
   gpu_runtime/taps_test.cpp
   gpu_runtime/weight_reader_test.cpp)
 foreach(name executor torch)
-  target_link_libraries(gpu_runtime_${name}_test PRIVATE gpumcp::gpu_runtime doctest::doctest gpumcp::build)
+  target_link_libraries(gpu_runtime_${name}_test PRIVATE gpumcp::gpu_runtime doctest_main gpumcp::build)
   target_compile_definitions(gpu_runtime_${name}_test PRIVATE
     GPUMCP_TEST_GOLDEN="${CMAKE_CURRENT_SOURCE_DIR}/golden")
   add_test(NAME gpu_runtime_${name} COMMAND gpu_runtime_${name}_test -tse=cuda)

@@ -11,6 +11,7 @@ target_link_libraries(interfaces_test PRIVATE gpumcp::mcp doctest::doctest ${CMA
 target_compile_definitions(interfaces_test PRIVATE
   GPUMCP_TEST_GOLDEN="${CMAKE_CURRENT_SOURCE_DIR}/golden" GPUMCP_TEST_INTERFACES="$<TARGET_FILE_DIR:embeddings>")
 add_dependencies(interfaces_test embeddings interpretability language_model tensors model_tools test_tools)
+test_headers(interfaces_test)
 add_test(NAME interfaces COMMAND interfaces_test)
 
 # What authors get, with torch in the test's own process.

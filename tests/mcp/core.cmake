@@ -1,6 +1,5 @@
 # Tests of mcp's core: no torch, no network but Unix sockets. Also the fuzz targets' corpus as a plain test.
 add_executable(mcp_test
-  mcp/main.cpp
   mcp/json_test.cpp
   mcp/json_schema_test.cpp
   mcp/schema_parts_test.cpp
@@ -29,9 +28,8 @@ add_executable(mcp_process_server mcp/process_server.cpp)
 target_link_libraries(mcp_process_server PRIVATE gpumcp::mcp gpumcp::build)
 target_compile_definitions(mcp_test PRIVATE GPUMCP_PROCESS_SERVER="$<TARGET_FILE:mcp_process_server>")
 add_dependencies(mcp_test mcp_process_server)
-target_link_libraries(mcp_test PRIVATE gpumcp::mcp fmt::fmt doctest::doctest gpumcp::build)
-target_precompile_headers(mcp_test PRIVATE <doctest/doctest.h> <nlohmann/json.hpp> <map> <memory> <string> <vector>)
-set_source_files_properties(mcp/main.cpp PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+target_link_libraries(mcp_test PRIVATE gpumcp::mcp fmt::fmt doctest_main gpumcp::build)
+test_headers(mcp_test)
 add_test(NAME mcp COMMAND mcp_test)
 include(fuzz/fuzz.cmake)
 
@@ -53,9 +51,10 @@ add_test(NAME mcp_transcripts COMMAND mcp_transcripts
 
 # The snippets of docs/mcp.md, compiled and run; what the document shows is the same.
 set(doc_snippets ${CMAKE_CURRENT_SOURCE_DIR}/mcp/docs_server_test.cpp ${CMAKE_CURRENT_SOURCE_DIR}/mcp/docs_client_test.cpp)
-add_executable(mcp_docs_test mcp/main.cpp ${doc_snippets})
-target_link_libraries(mcp_docs_test PRIVATE gpumcp::mcp doctest::doctest gpumcp::build)
+add_executable(mcp_docs_test ${doc_snippets})
+target_link_libraries(mcp_docs_test PRIVATE gpumcp::mcp doctest_main gpumcp::build)
 target_compile_definitions(mcp_docs_test PRIVATE GPUMCP_PROCESS_SERVER="$<TARGET_FILE:mcp_process_server>")
+test_headers(mcp_docs_test)
 add_dependencies(mcp_docs_test mcp_process_server)
 add_test(NAME mcp_docs COMMAND mcp_docs_test)
 find_program(GPUMCP_PYTHON python3 REQUIRED)

@@ -1,6 +1,5 @@
 # Tests of mcp over HTTP: real sockets on loopback.
 add_executable(mcp_http_test
-  mcp/http_main.cpp
   mcp/client_http_test.cpp
   mcp/http_client_test.cpp
   mcp/http_guards_test.cpp
@@ -11,7 +10,8 @@ add_executable(mcp_http_test
   mcp/http_wire_test.cpp
   mcp/pitfalls_http_test.cpp
   mcp/sse_test.cpp)
-target_link_libraries(mcp_http_test PRIVATE gpumcp::mcp doctest::doctest fmt::fmt gpumcp::build)
+target_link_libraries(mcp_http_test PRIVATE gpumcp::mcp doctest_main fmt::fmt gpumcp::build)
 target_include_directories(mcp_http_test PRIVATE mcp)
+test_headers(mcp_http_test)
 add_test(NAME mcp_http COMMAND mcp_http_test)
 set_tests_properties(mcp_http PROPERTIES TIMEOUT 300)

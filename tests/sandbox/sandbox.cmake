@@ -1,8 +1,9 @@
 # What fronts and workers share: folders, connection files, keys, manifests, hosts' entries. The processes
 # themselves are tried from outside, in tests/program.
 add_executable(sandbox_test
-  sandbox/carried_test.cpp sandbox/host_config_test.cpp sandbox/main.cpp sandbox/manifest_test.cpp sandbox/provider_test.cpp
+  sandbox/carried_test.cpp sandbox/host_config_test.cpp sandbox/manifest_test.cpp sandbox/provider_test.cpp
   sandbox/python_stubs_test.cpp sandbox/runtime_folder_test.cpp sandbox/sandbox_config_test.cpp sandbox/sandbox_file_test.cpp
   sandbox/tool_names_test.cpp)
-target_link_libraries(sandbox_test PRIVATE gpumcp::sandbox gpumcp::build doctest::doctest fmt::fmt)
+target_link_libraries(sandbox_test PRIVATE gpumcp::sandbox gpumcp::build doctest_main fmt::fmt)
+test_headers(sandbox_test)
 add_test(NAME sandbox_test COMMAND sandbox_test)
