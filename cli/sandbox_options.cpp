@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <set>
 
 #include "sandbox/provider.h"
 #include "sandbox/sandbox_file.h"
+#include "sandbox/sandbox_record.h"
 #include "sandbox/tool_names.h"
 
 namespace gpumcp::cli {
@@ -31,6 +33,8 @@ void SandboxOptions::declare(CLI::App& app, bool positional_interfaces, std::str
   app.add_option("--config", config_file,
                  "a gpumcp.toml that says all this; options here go before it")
       ->type_name("FILE");
+  app.add_option("--sandbox", sandbox_name,
+                 "a sandbox that a program started, by its name: says all the rest");
   if (positional_interfaces)
     app.add_option("INTERFACE", interfaces,
                    "built-in interfaces by name, .so files or Python files; none: embeddings");
@@ -73,6 +77,26 @@ void SandboxOptions::declare_worker(CLI::App& app) {
   app.add_option("--host-memory", host_memory,
                  "what weights may take of host memory; else three quarters of it")
       ->type_name("SIZE");
+  app.add_option("--dtype", dtypes, "float32, float16 or bfloat16 for a model")
+      ->type_name("NAME=DTYPE");
+  app.add_option("--hidden", hidden, "a model whose identity agents are not told")
+      ->type_name("NAME");
+  app.add_option("--adapter", adapters,
+                 "a model that is another one with the LoRA adapter of this folder")
+      ->type_name("NAME=FOLDER");
+  app.add_option("--base", bases, "the model that an --adapter is for; else the one it names")
+      ->type_name("NAME=MODEL");
+  app.add_option("--call-timeout", call_timeout, "seconds that a call may take, or never")
+      ->type_name("S")
+      ->capture_default_str();
+  app.add_option("--load-timeout", load_timeout,
+                 "seconds that an interface's own code may take to load, or never")
+      ->type_name("S")
+      ->capture_default_str();
+  app.add_option("--start-timeout", start_timeout,
+                 "seconds that the worker may take to start, queues included, or never; else 120 "
+                 "here, and as long as it takes elsewhere")
+      ->type_name("S");
   app.add_option("--cancel-grace", cancel_grace_s,
                  "seconds that a cancelled call may go on before its worker is replaced")
       ->capture_default_str();
@@ -87,8 +111,42 @@ void SandboxOptions::declare_worker(CLI::App& app) {
       ->type_name("NAME");
 }
 
+SandboxOptions SandboxOptions::of_started() const {
+  CLI::App worker_options;
+  SandboxOptions().declare_worker(worker_options);
+  std::vector<std::string> said = {"--config", "--model"};
+  for (const CLI::Option* option : worker_options.get_options()) said.push_back(option->get_name());
+  for (const std::string& name : said) {
+    const CLI::Option* option = app ? app->get_option_no_throw(name) : nullptr;
+    if (option && option->count() > 0 && name != "--help")
+      throw std::invalid_argument(
+          fmt::format("--sandbox {} says what it runs with: leave out {}", sandbox_name, name));
+  }
+  auto record = sandbox::load_record(sandbox_name);
+  if (!record) throw std::invalid_argument(record.error().message);
+  if (record->config.interfaces.empty())
+    throw std::invalid_argument(fmt::format("the sandbox {} serves nothing yet", sandbox_name));
+  SandboxOptions out = *this;
+  out.shown = interfaces;
+  out.started = std::move(record->config);
+  const auto all = out.manifests();
+  for (const std::string& name : out.shown) {
+    std::string known;
+    bool found = false;
+    for (auto& one : all) {
+      found = found || one.name == name;
+      known += (known.empty() ? "" : ", ") + one.name;
+    }
+    if (!found)
+      throw std::invalid_argument(fmt::format("the sandbox {} has no interface {}; it serves {}",
+                                              sandbox_name, name, known));
+  }
+  return out;
+}
+
 SandboxOptions SandboxOptions::resolved() const {
   SandboxOptions out = *this;
+  if (!sandbox_name.empty()) return of_started();
   if (config_file.empty()) return out;
   auto read = sandbox::SandboxFile::read(fs::absolute(config_file).lexically_normal());
   if (!read) throw std::invalid_argument(read.error().message);
@@ -111,7 +169,15 @@ SandboxOptions SandboxOptions::resolved() const {
   take("--workspace", out.workspace, file.workspace);
   take("--python", out.python, file.python);
   // Lists add up; what the command line says of a model or a variable goes first or wins.
-  out.models.insert(out.models.end(), file.models.begin(), file.models.end());
+  take("--call-timeout", out.call_timeout, file.call_timeout);
+  take("--load-timeout", out.load_timeout, file.load_timeout);
+  take("--start-timeout", out.start_timeout, file.start_timeout);
+  take("--warm-idle", out.warm_idle, file.warm_idle);
+  take("--device-memory", out.device_memory, file.device_memory);
+  take("--host-memory", out.host_memory, file.host_memory);
+  out.file_models = file.models;
+  out.model_idle.insert(out.model_idle.begin(), file.model_idle.begin(), file.model_idle.end());
+  out.pin.insert(out.pin.begin(), file.pin.begin(), file.pin.end());
   out.python_packages.insert(out.python_packages.end(), file.python_packages.begin(),
                              file.python_packages.end());
   out.secrets.insert(out.secrets.end(), file.secrets.begin(), file.secrets.end());
@@ -164,6 +230,7 @@ std::vector<std::string> SandboxOptions::words() const {
     return fs::absolute(path).lexically_normal().string();
   };
   if (!config_file.empty()) add("--config", full(config_file));
+  if (!sandbox_name.empty()) add("--sandbox", sandbox_name);
   for (auto& one : interfaces) {
     const auto file = sandbox::find_interface(one);
     const bool named = one.find('/') == one.npos && !fs::path(one).has_extension();
@@ -183,6 +250,17 @@ std::vector<std::string> SandboxOptions::words() const {
   if (threads != standard.threads) add("--threads", std::to_string(threads));
   if (cancel_grace_s != standard.cancel_grace_s)
     add("--cancel-grace", fmt::format("{}", cancel_grace_s));
+  for (auto& one : dtypes) add("--dtype", one);
+  for (auto& one : hidden) add("--hidden", one);
+  for (auto& one : adapters) {
+    const size_t equals = one.find('=');
+    add("--adapter",
+        equals == one.npos ? one : one.substr(0, equals + 1) + full(one.substr(equals + 1)));
+  }
+  for (auto& one : bases) add("--base", one);
+  if (call_timeout != standard.call_timeout) add("--call-timeout", call_timeout);
+  if (load_timeout != standard.load_timeout) add("--load-timeout", load_timeout);
+  if (!start_timeout.empty()) add("--start-timeout", start_timeout);
   for (auto& one : model_idle) add("--model-idle", one);
   for (auto& one : pin) add("--pin", one);
   if (!warm_idle.empty()) add("--warm-idle", warm_idle);
@@ -198,55 +276,96 @@ std::vector<std::string> SandboxOptions::words() const {
 
 namespace {
 
-// Seconds, 0 or more, or "never".
-mcp::Json parse_seconds(const std::string& option, const std::string& text) {
-  if (text == "never") return text;
-  char* end = nullptr;
-  const double seconds = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end || !(seconds >= 0 && seconds <= 1e9))
-    throw std::invalid_argument(
-        fmt::format("{} {}: expected seconds, 0 or more, or never", option, text));
-  return seconds;
+double seconds_of(const std::string& option, const std::string& text) {
+  if (const auto seconds = sandbox::parse_seconds(text)) return *seconds;
+  throw std::invalid_argument(
+      fmt::format("{} {}: expected seconds, 0 or more, or never", option, text));
 }
 
-// 512M, 20G, 1.5T, 1000000: powers of ten, as disks and weights are sold.
-uint64_t parse_size(const std::string& option, const std::string& text) {
-  char* end = nullptr;
-  const double number = std::strtod(text.c_str(), &end);
-  double factor = 1;
-  if (end != text.c_str() && *end) {
-    const size_t unit = std::string_view("kMGT").find(*end == 'K' ? 'k' : *end);
-    factor = unit == std::string_view::npos ? 0 : std::pow(1000.0, static_cast<double>(unit + 1));
-    ++end;
-    if (*end == 'B') ++end;
-  }
-  if (end == text.c_str() || *end || !(number * factor >= 1 && number * factor < 1e18))
-    throw std::invalid_argument(
-        fmt::format("{} {}: expected a size, as in 512M, 20G or 1.5T", option, text));
-  return static_cast<uint64_t>(number * factor);
+uint64_t size_of(const std::string& option, const std::string& text) {
+  if (const auto bytes = sandbox::parse_size(text)) return *bytes;
+  throw std::invalid_argument(
+      fmt::format("{} {}: expected a size, as in 512M, 20G or 1.5T", option, text));
+}
+
+// NAME=VALUE, neither empty.
+std::pair<std::string, std::string> pair_of(const std::string& option, const std::string& text) {
+  const size_t equals = text.find('=');
+  if (equals == text.npos || equals == 0 || equals + 1 == text.size())
+    throw std::invalid_argument(fmt::format("{} {}: expected NAME=VALUE", option, text));
+  return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
 }  // namespace
 
-mcp::Json SandboxOptions::runtime() const {
-  mcp::Json out = mcp::Json::object();
+// What models may take, and how long they and each step may.
+void SandboxOptions::read_limits(sandbox::SandboxConfig& config) const {
   for (const std::string& one : model_idle) {
     const size_t equals = one.rfind('=');
     if (equals == one.npos)
-      out["model_idle_s"] = parse_seconds("--model-idle", one);
+      config.model_idle_s = seconds_of("--model-idle", one);
     else
-      out["model_idle_of"][one.substr(0, equals)] =
-          parse_seconds("--model-idle", one.substr(equals + 1));
+      config.model_idle_of[one.substr(0, equals)] =
+          seconds_of("--model-idle", one.substr(equals + 1));
   }
-  if (!warm_idle.empty()) out["warm_idle_s"] = parse_seconds("--warm-idle", warm_idle);
-  if (!pin.empty()) out["pin"] = pin;
-  if (!device_memory.empty()) out["device_memory"] = parse_size("--device-memory", device_memory);
-  if (!host_memory.empty()) out["host_memory"] = parse_size("--host-memory", host_memory);
-  return out;
+  if (!warm_idle.empty()) config.warm_idle_s = seconds_of("--warm-idle", warm_idle);
+  config.pin = pin;
+  if (!device_memory.empty()) config.device_memory = size_of("--device-memory", device_memory);
+  if (!host_memory.empty()) config.host_memory = size_of("--host-memory", host_memory);
+  config.call_timeout_s = seconds_of("--call-timeout", call_timeout);
+  config.load_timeout_s = seconds_of("--load-timeout", load_timeout);
+  if (!start_timeout.empty()) config.start_timeout_s = seconds_of("--start-timeout", start_timeout);
+  config.cancel_grace_s = cancel_grace_s;
+}
+
+// The command line's models, then the file's; what the command line says of one goes before.
+void SandboxOptions::read_models(sandbox::SandboxConfig& config) const {
+  auto model_named = [&](const std::string& model_name) -> sandbox::ModelConfig& {
+    for (auto& one : config.models) {
+      if (one.name == model_name) return one;
+    }
+    for (auto& one : file_models) {
+      if (one.name == model_name) return config.models.emplace_back(one);
+    }
+    return config.models.emplace_back(sandbox::ModelConfig{.name = model_name});
+  };
+  std::set<std::string> placed;
+  for (const std::string& model : models) {
+    const size_t equals = model.find('=');
+    const std::string model_name = model.substr(0, equals);
+    if (model_name.empty())
+      throw std::invalid_argument(fmt::format("--model {}: a name is missing before '='", model));
+    if (equals != model.npos && equals + 1 == model.size())
+      throw std::invalid_argument(
+          fmt::format("--model {}: the folder is empty; expected NAME or NAME=FOLDER", model));
+    auto& one = model_named(model_name);
+    if (equals != model.npos && placed.insert(model_name).second)
+      one.path = fs::absolute(model.substr(equals + 1)).lexically_normal();
+  }
+  for (auto& one : file_models) model_named(one.name);
+  for (const std::string& one : adapters) {
+    const auto [model_name, folder] = pair_of("--adapter", one);
+    model_named(model_name).adapter = fs::absolute(folder).lexically_normal();
+  }
+  for (const std::string& one : bases) {
+    const auto [model_name, base] = pair_of("--base", one);
+    model_named(model_name).base = base;
+  }
+  for (const std::string& one : dtypes) {
+    const auto [model_name, dtype] = pair_of("--dtype", one);
+    model_named(model_name).dtype = dtype;
+  }
+  for (const std::string& model_name : hidden) model_named(model_name).hidden = true;
 }
 
 std::vector<sandbox::Manifest> SandboxOptions::manifests() const {
   std::vector<sandbox::Manifest> out;
+  if (started) {
+    auto all = sandbox::load_manifests(*started);
+    if (!all) throw std::invalid_argument(all.error().message);
+    sandbox::settle_tool_names(*all);
+    return std::move(*all);
+  }
   const std::vector<std::string> wanted =
       interfaces.empty() ? std::vector<std::string>{"embeddings"} : interfaces;
   for (const std::string& one : wanted) {
@@ -264,65 +383,41 @@ std::vector<sandbox::Manifest> SandboxOptions::manifests() const {
 
 sandbox::SandboxConfig SandboxOptions::config(
     const std::vector<sandbox::Manifest>& manifests) const {
-  sandbox::SandboxConfig config;
-  for (auto& manifest : manifests) {
-    config.interfaces.push_back(manifest.library);
-    if (manifests.size() > 1) config.interface_names.push_back(manifest.name);
-    for (auto& path : manifest.dependencies) {
-      if (path != manifest.library) config.dependencies.push_back(path);
-    }
-  }
-  config.python.packages = python_packages;
+  sandbox::SandboxConfig config = started.value_or(sandbox::SandboxConfig{});
+  sandbox::set_interfaces(config, manifests);
+  if (started) return config;
+  config.python_packages = python_packages;
   // A path is the same wherever the worker starts.
-  config.python.version =
+  config.python_version =
       python.find('/') == python.npos ? python : fs::absolute(python).lexically_normal().string();
-  config.python.secrets = secrets;
+  config.secrets = secrets;
   for (const std::string& one : env) {
     const size_t equals = one.find('=');
     if (equals == one.npos || equals == 0)
       throw std::invalid_argument(fmt::format("--env {}: expected NAME=VALUE", one));
-    config.python.env[one.substr(0, equals)] = one.substr(equals + 1);
+    config.env[one.substr(0, equals)] = one.substr(equals + 1);
   }
   for (const std::string& name : secrets) {
     if (const char* value = std::getenv(name.c_str()); !value || !*value)
       throw std::invalid_argument(
           fmt::format("--secret {}: there is no such variable in the environment", name));
   }
-  for (const std::string& model : models) {
-    const size_t equals = model.find('=');
-    const std::string model_name = model.substr(0, equals);
-    if (model_name.empty())
-      throw std::invalid_argument(fmt::format("--model {}: a name is missing before '='", model));
-    if (equals != model.npos && equals + 1 == model.size())
-      throw std::invalid_argument(
-          fmt::format("--model {}: the folder is empty; expected NAME or NAME=FOLDER", model));
-    if (config.default_model.empty()) config.default_model = model_name;
-    config.models[model_name] =
-        equals == model.npos ? ""
-                             : fs::absolute(model.substr(equals + 1)).lexically_normal().string();
-  }
+  read_models(config);
   if (device != "auto" && device != "cpu" && device != "cuda" && !device.starts_with("cuda:"))
     throw std::invalid_argument(
         fmt::format("--device {}: expected auto, cpu, cuda or cuda:N", device));
   config.device = device;
   config.threads = threads;
-  config.runtime = runtime();
-  config.cancel_grace_s = cancel_grace_s;
+  read_limits(config);
   if (auto parsed = sandbox::Provider::parse(provider); !parsed)
     throw std::invalid_argument(parsed.error().message);
   config.provider = provider;
   config.gpu = gpu;
   config.gpu_count = gpu_count;
-  if (idle == "never") {
-    config.idle_s.reset();
-  } else {
-    char* end = nullptr;
-    const double seconds = std::strtod(idle.c_str(), &end);
-    if (idle.empty() || *end || !(seconds >= 0 && seconds <= 1e9))
-      throw std::invalid_argument(
-          fmt::format("--idle {}: expected seconds, 0 or more, or never", idle));
-    config.idle_s = seconds;
-  }
+  const double idle_s = seconds_of("--idle", idle);
+  config.idle_s = std::isfinite(idle_s) ? std::optional(idle_s) : std::nullopt;
+  if (std::string problem = config.problem(); !problem.empty())
+    throw std::invalid_argument(problem);
   return config;
 }
 
@@ -339,27 +434,16 @@ fs::path SandboxOptions::workspace_folder() const {
   return sandbox::cache_folder() / "workspace";
 }
 
-FrontServer::FrontServer(const SandboxOptions& given) {
+sandbox::FrontServerOptions front_server_options(const SandboxOptions& given) {
   const SandboxOptions options = given.resolved();
   auto manifests = options.manifests();
-  sandbox::SandboxConfig config = options.config(manifests);
-  server = std::make_unique<mcp::Server>(mcp::ServerOptions{
-      .name = options.name,
-      .version = GPUMCP_VERSION,
-      .instructions = kInstructions,
-      .max_tasks = 0});  // calls run in the worker, whose tasks nobody could ask after
-  front = std::make_unique<sandbox::Front>(
-      sandbox::FrontOptions{std::move(config), options.workspace_folder()});
-  manifests = options.shown_of(std::move(manifests));
-  if (!options.shell_tools.empty()) {
-    sandbox::Manifest shell{.name = "shell"};
-    for (const std::string& tool : options.shell_tools)
-      shell.tools.push_back({.name = tool,
-                             .description = "of this program's commands",
-                             .inputSchema = {{"type", "object"}}});
-    manifests.push_back(std::move(shell));
-  }
-  front->attach(*server, std::move(manifests));
+  sandbox::FrontServerOptions out{.config = options.config(manifests),
+                                  .workspace = options.workspace_folder(),
+                                  .name = options.name,
+                                  .instructions = kInstructions,
+                                  .program_tools = options.shell_tools};
+  out.manifests = options.shown_of(std::move(manifests));
+  return out;
 }
 
 }  // namespace gpumcp::cli

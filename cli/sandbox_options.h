@@ -4,11 +4,11 @@
 
 #include <CLI/CLI.hpp>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "mcp/server.h"
-#include "sandbox/front.h"
+#include "sandbox/front_server.h"
 #include "sandbox/manifest.h"
 #include "sandbox/sandbox_config.h"
 
@@ -16,6 +16,7 @@ namespace gpumcp::cli {
 
 struct SandboxOptions {
   std::string config_file;
+  std::string sandbox_name;             // one that a program started: says all the rest
   std::vector<std::string> interfaces;  // none: the config file's, else embeddings
   std::vector<std::string> models;      // NAME or NAME=FOLDER
   std::string device = "auto", idle = "60", provider = "local", workspace, name = "gpumcp";
@@ -24,6 +25,9 @@ struct SandboxOptions {
   int gpu_count = 1;
   std::vector<std::string> model_idle, pin;
   std::string warm_idle, device_memory, host_memory;
+  std::string call_timeout = "never", load_timeout = "1800", start_timeout;
+  std::vector<std::string> dtypes, adapters, bases;  // NAME=VALUE
+  std::vector<std::string> hidden;                   // names
   double cancel_grace_s = 5;
   int threads = 0;
   // Tools of the worker that only this program calls (interfaces/shell); served beside the others.
@@ -38,25 +42,26 @@ struct SandboxOptions {
   // These with what gpumcp.toml says where the command line says nothing. Then `interfaces` are all
   // of the sandbox's, and `shown` the names of those that were asked for. Throws as the next ones.
   SandboxOptions resolved() const;
+  SandboxOptions of_started() const;  // resolved(), where sandbox_name says it
   // All throw std::invalid_argument with what to do about it. For options that are resolved.
   std::vector<sandbox::Manifest> manifests() const;
   sandbox::SandboxConfig config(const std::vector<sandbox::Manifest>& manifests) const;
   std::filesystem::path workspace_folder() const;
-  mcp::Json runtime() const;  // SandboxConfig::runtime
   // Of these, the ones to show to agents.
   std::vector<sandbox::Manifest> shown_of(std::vector<sandbox::Manifest> manifests) const;
 
-  std::vector<std::string> shown;            // names; none: all
-  std::map<std::string, std::string> names;  // of interfaces, by their words
-  const CLI::App* app = nullptr;             // that these were declared on
+  std::vector<std::string> shown;                 // names; none: all
+  std::optional<sandbox::SandboxConfig> started;  // of sandbox_name
+  std::map<std::string, std::string> names;       // of interfaces, by their words
+  std::vector<sandbox::ModelConfig> file_models;  // of gpumcp.toml
+  const CLI::App* app = nullptr;                  // that these were declared on
+
+ private:
+  void read_models(sandbox::SandboxConfig& config) const;
+  void read_limits(sandbox::SandboxConfig& config) const;
 };
 
-// A server that lists the interfaces' tools, and the front that runs them in the sandbox's worker.
-struct FrontServer {
-  explicit FrontServer(const SandboxOptions& options);
-  std::unique_ptr<mcp::Server> server;
-  std::unique_ptr<sandbox::Front>
-      front;  // declared last, destroyed first: its calls answer through the server
-};
+// What a server of these interfaces is made of.
+sandbox::FrontServerOptions front_server_options(const SandboxOptions& options);
 
 }  // namespace gpumcp::cli

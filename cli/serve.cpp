@@ -33,7 +33,7 @@ std::string read_token(const std::string& path) {
   return token;
 }
 
-int serve_unix(FrontServer& front, const std::string& path) {
+int serve_unix(sandbox::FrontServer& front, const std::string& path) {
   auto listener = mcp::listen_unix(path);
   if (!listener) throw std::runtime_error(listener.error().message);
   mcp::ExitWatch watch([&] { front.server->shut_down(); });
@@ -44,7 +44,7 @@ int serve_unix(FrontServer& front, const std::string& path) {
   return kOk;
 }
 
-int serve_http(FrontServer& front, const ServeOptions& options) {
+int serve_http(sandbox::FrontServer& front, const ServeOptions& options) {
   const size_t colon = options.http.rfind(':');
   int port = -1;
   if (colon != options.http.npos) {
@@ -107,7 +107,7 @@ Command serve_command() {
         return [options]() -> int {
           // Never destroyed: at the end a call may still wait for the worker, and the process just
           // goes.
-          auto* front = new FrontServer(options->sandbox);
+          auto* front = new sandbox::FrontServer(front_server_options(options->sandbox));
           int code = kOk;
           if (!options->http.empty())
             code = serve_http(*front, *options);

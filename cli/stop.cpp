@@ -1,8 +1,5 @@
 // gpumcp stop: lets workers go, after the calls that run.
 #include <fmt/format.h>
-#include <poll.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "cli/command.h"
 #include "sandbox/launcher.h"
@@ -23,18 +20,13 @@ Command stop_command() {
           int stopped = 0, left = 0;
           for (auto& folder : sandbox::RuntimeFolder::list()) {
             if (!key->empty() && folder.key() != *key) continue;
-            auto connection = folder.read_connection();
-            if (!connection) continue;
-            auto client =
-                sandbox::connect_worker(*connection, {.connect_timeout = std::chrono::seconds(3)});
-            if (!client) continue;
-            const int process = static_cast<int>(syscall(SYS_pidfd_open, connection->pid, 0));
-            (void)(*client)->request("gpumcp/stop", "", {.timeout = std::chrono::seconds(3)});
-            pollfd fds{process, POLLIN, 0};
-            const bool gone = process < 0 || poll(&fds, 1, static_cast<int>(*wait_s * 1000)) == 1;
-            if (process >= 0) ::close(process);
+            int pid = 0;
+            const auto how = sandbox::stop_worker(
+                folder, std::chrono::milliseconds(static_cast<int64_t>(*wait_s * 1000)), &pid);
+            if (how == sandbox::Stopped::nobody) continue;
+            const bool gone = how == sandbox::Stopped::gone;
             gone ? ++stopped : ++left;
-            fmt::print("worker {} {}\n", connection->pid,
+            fmt::print("worker {} {}\n", pid,
                        gone ? "stopped" : "still runs a call; it leaves after that");
           }
           if (stopped + left == 0)

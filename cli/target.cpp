@@ -44,29 +44,14 @@ Target::Target(const TargetOptions& options) {
     if (!made) throw std::runtime_error(made.error().message);
     transport = std::move(*made);
   } else {
-    front_ = std::make_unique<FrontServer>(options.sandbox);
-    auto [here, there] = mcp::make_memory_transports();
-    transport = std::move(here);
-    server_end_ = std::move(there);
-    serving_ = std::thread([this] { front_->server->serve(*server_end_); });
+    front_ = std::make_unique<sandbox::FrontClient>(front_server_options(options.sandbox),
+                                                    std::move(client_options));
+    return;
   }
   auto client = mcp::Client::connect(std::move(transport), client_options);
-  if (!client) {
-    end();
+  if (!client)
     throw std::runtime_error(fmt::format("cannot reach the server: {}", client.error().message));
-  }
   client_ = std::move(*client);
-}
-
-Target::~Target() { end(); }
-
-void Target::end() {
-  client_.reset();  // a child ends with it
-  if (serving_.joinable()) {
-    server_end_->close();
-    front_->server->stop();
-    serving_.join();
-  }
 }
 
 }  // namespace gpumcp::cli

@@ -22,16 +22,11 @@ struct TargetOptions {
 class Target {
  public:
   explicit Target(const TargetOptions& options);
-  ~Target();
   // Throws std::runtime_error if there is no way to reach the server.
-  mcp::Client& client() { return *client_; }
+  mcp::Client& client() { return front_ ? front_->client() : *client_; }
 
  private:
-  void end();
-
-  std::unique_ptr<FrontServer> front_;
-  std::unique_ptr<mcp::Transport> server_end_;
-  std::thread serving_;
+  std::unique_ptr<sandbox::FrontClient> front_;
   std::unique_ptr<mcp::Client> client_;
 };
 

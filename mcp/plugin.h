@@ -14,7 +14,7 @@
 
 namespace gpumcp::mcp {
 
-inline constexpr uint32_t kPluginAbi = 4;
+inline constexpr uint32_t kPluginAbi = 5;
 inline constexpr const char* kPluginSymbol = "gpumcp_plugin_v1";
 
 // What the program offers to a plugin. Valid for the life of the process.
@@ -26,13 +26,19 @@ class PluginHost {
   //   device "auto|cpu|cuda|cuda:N" · models {NAME: FOLDER} (empty FOLDER: look it up) ·
   //   default_model NAME · interfaces N (that the worker serves) · threads N · model_idle_s S ·
   //   artifact_ttl_s S · artifact_dir PATH · workspace PATH · model_idle_of {NAME: S} ·
-  //   warm_idle_s S · pin [NAME…] · device_memory BYTES · host_memory BYTES; S is a number of
-  //   seconds or "never"
+  //   warm_idle_s S · pin [NAME…] · device_memory BYTES · host_memory BYTES ·
+  //   model_options {NAME: {dtype "float32|float16|bfloat16", hidden true (agents are told nothing
+  //   of which model it is), adapter FOLDER (of a LoRA adapter; NAME is then `base` with it), base
+  //   NAME (empty: as the adapter says)}} · load_timeout_s S; S is a number of seconds or "never"
   // For a host of interface files in another language (sandbox/host_library.h): source PATH ·
   //   manifest {…} · scripts PATH · environments PATH · python {packages, version, env, secrets}
   virtual const Json& options() const = 0;
   // Asked by `status`; runs on any thread, must be quick and must not wake a device.
   virtual void on_status(std::function<Json()> status) = 0;
+  // Asked when somebody wants to know that calls will find everything in place (the load tool of
+  // sandbox/worker.h): runs the author's code that would else run at the first call. Reports
+  // progress; throws ToolError with what is wrong. On a thread of the pool.
+  virtual void on_load(std::function<void(Context&)>) {}
   // Runs once when the worker leaves, after the last call: spill what should outlive the process.
   virtual void on_shutdown(std::function<void()> shutdown) = 0;
   // A tool for the program's own commands (gpumcp embed): a worker's socket serves it, agents never

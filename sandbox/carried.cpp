@@ -72,7 +72,7 @@ std::string pack_config(const SandboxConfig& config, const std::vector<Manifest>
                           {"main", manifest.library.filename().string()},
                           {"files", std::move(files)}});
   }
-  for (auto& name : config.python.secrets) {
+  for (auto& name : config.secrets) {
     if (const char* value = std::getenv(name.c_str())) secrets[name] = value;
   }
   Json json = config.to_json();

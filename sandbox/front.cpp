@@ -157,6 +157,12 @@ void Front::send(const std::shared_ptr<Link>& link, std::shared_ptr<Forward> for
   // written.
   meta.erase("gpumcp/workspace");
   if (!options_.workspace.empty()) meta["gpumcp/workspace"] = options_.workspace.string();
+  if (std::isfinite(options_.config.call_timeout_s)) {
+    const double limit_ms = options_.config.call_timeout_s * 1000;
+    const auto wish = meta.find("gpumcp/deadline_ms");
+    const bool sooner = wish != meta.end() && wish->is_number() && wish->get<double>() < limit_ms;
+    if (!sooner) meta["gpumcp/deadline_ms"] = limit_ms;
+  }
   // Within this front a client may tell its own conversations apart.
   const auto own = meta.find("gpumcp/session");
   meta["gpumcp/session"] =

@@ -138,10 +138,10 @@ mcp::Json host_options(const Manifest& manifest, const SandboxConfig& config) {
           {"scripts", scripts_folder().string()},
           {"environments", (cache_folder() / "environments").string()},
           {"python",
-           {{"packages", config.python.packages},
-            {"version", config.python.version},
-            {"env", config.python.env},
-            {"secrets", config.python.secrets}}}};
+           {{"packages", config.python_packages},
+            {"version", config.python_version},
+            {"env", config.env},
+            {"secrets", config.secrets}}}};
 }
 
 }  // namespace gpumcp::sandbox

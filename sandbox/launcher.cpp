@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -27,7 +28,7 @@ namespace {
 
 // A worker opens libraries only; models load at the first call. Torch from a cold disk may take
 // long.
-constexpr auto kStartLimit = std::chrono::seconds(120);
+constexpr double kStartLimitS = 120;
 constexpr int kReadyFd = 3, kConfigFd = 4;  // in the child
 
 // The text in a file without a name, above the descriptors that the child gets.
@@ -45,15 +46,18 @@ int make_config_file(const std::string& text) {
 }
 
 // Reads what the child says until it closes the pipe or says "ready\n".
-std::string read_ready(int fd, std::chrono::milliseconds limit) {
+std::string read_ready(int fd, double limit_s) {
   std::string text;
-  const auto deadline = std::chrono::steady_clock::now() + limit;
+  const auto deadline =
+      std::chrono::steady_clock::now() +
+      std::chrono::milliseconds(static_cast<int64_t>(std::min(limit_s, 1e9) * 1000));
   while (!text.ends_with("ready\n")) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
         deadline - std::chrono::steady_clock::now());
     pollfd fds{fd, POLLIN, 0};
-    if (left.count() <= 0 || poll(&fds, 1, static_cast<int>(left.count())) == 0)
-      return "it did not answer in time";
+    const int wait_ms = static_cast<int>(std::clamp<int64_t>(left.count(), 0, 3'600'000));
+    if (wait_ms == 0) return fmt::format("it did not answer within {} s (start_timeout)", limit_s);
+    if (poll(&fds, 1, wait_ms) == 0) continue;
     char buffer[4096];
     const ssize_t n = ::read(fd, buffer, sizeof buffer);
     if (n < 0 && errno == EINTR) continue;
@@ -103,6 +107,20 @@ mcp::Result<std::unique_ptr<mcp::Client>> connect_worker(const ConnectionFile& c
                               std::move(options));
 }
 
+Stopped stop_worker(const RuntimeFolder& folder, std::chrono::milliseconds patience, int* pid) {
+  const auto connection = folder.read_connection();
+  if (!connection) return Stopped::nobody;
+  auto client = connect_worker(*connection, {.connect_timeout = std::chrono::seconds(3)});
+  if (!client) return Stopped::nobody;
+  if (pid) *pid = connection->pid;
+  const int process = static_cast<int>(syscall(SYS_pidfd_open, connection->pid, 0));
+  (void)(*client)->request("gpumcp/stop", "", {.timeout = std::chrono::seconds(3)});
+  pollfd fds{process, POLLIN, 0};
+  const bool gone = process < 0 || poll(&fds, 1, static_cast<int>(patience.count())) == 1;
+  if (process >= 0) ::close(process);
+  return gone ? Stopped::gone : Stopped::busy;
+}
+
 mcp::Result<Attached> Launcher::attach(mcp::ClientOptions client_options) {
   auto folder = RuntimeFolder::open(key_);
   if (!folder) return tl::unexpected(std::move(folder.error()));
@@ -134,6 +152,14 @@ mcp::Result<Attached> Launcher::attach(mcp::ClientOptions client_options) {
 }
 
 mcp::Result<std::shared_ptr<WorkerProcess>> Launcher::start(const RuntimeFolder& folder) {
+  for (const std::string& name : config_.secrets) {
+    if (const char* value = std::getenv(name.c_str()); !value || !*value)
+      return fail(
+          ErrorCode::invalid_params,
+          fmt::format("the worker needs the secret {}, and there is no such variable in the "
+                      "environment of this process: start it from one that has it",
+                      name));
+  }
   const std::string program = program_path().string();
   mcp::Json config = config_.to_json();
   config["key"] = key_;
@@ -193,12 +219,16 @@ mcp::Result<std::shared_ptr<WorkerProcess>> Launcher::start(const RuntimeFolder&
                 fmt::format("the worker cannot be started: {}: {}", program, std::strerror(error)));
   }
   auto process = std::make_shared<WorkerProcess>(pid);
-  const std::string answer = read_ready(pipe_fds[0], kStartLimit);
+  // A provider's own limit is kept behind it, by the relay.
+  const double limit_s =
+      config_.provider == "local" ? config_.start_timeout_s.value_or(kStartLimitS) : kStartLimitS;
+  const std::string answer = read_ready(pipe_fds[0], limit_s);
   ::close(pipe_fds[0]);
   if (answer.ends_with("ready\n")) {
     spdlog::debug("started worker {}", pid);
     return process;
   }
+  kill(pid, SIGKILL);  // if it still runs: nobody will ever reach it
   std::string why = answer;
   if (const std::string ending = process->ending(std::chrono::milliseconds(500)); why.empty())
     why = fmt::format("it {}\n{}", ending.empty() ? "closed its pipe" : ending, folder.log_tail());

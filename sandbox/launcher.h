@@ -53,6 +53,12 @@ class Launcher {
   const std::string key_;
 };
 
+// Asks the worker of a folder to leave after the calls that run, and waits for that. busy: they
+// still ran when the patience was over; it leaves after them. `pid`: whose, if there was one.
+enum class Stopped { nobody, gone, busy };
+Stopped stop_worker(const RuntimeFolder& folder, std::chrono::milliseconds patience,
+                    int* pid = nullptr);
+
 // Connects to the worker of a folder, if one answers there.
 mcp::Result<std::unique_ptr<mcp::Client>> connect_worker(const ConnectionFile& connection,
                                                          mcp::ClientOptions options);

@@ -85,8 +85,24 @@ fs::path interface_folder() {
 }  // namespace
 
 fs::path program_path() {
-  std::error_code error;
-  return fs::read_symlink("/proc/self/exe", error);
+  static const fs::path found = [] {
+    std::error_code error;
+    const fs::path self = fs::read_symlink("/proc/self/exe", error);
+    if (const char* named = std::getenv("GPUMCP_PROGRAM"); named && *named == '/')
+      return fs::path(named);
+    if (self.filename() == "gpumcp") return self;
+    auto runs = [](const fs::path& file) { return access(file.c_str(), X_OK) == 0; };
+    if (fs::path beside = self.parent_path() / "gpumcp"; runs(beside)) return beside;
+    std::string_view path = std::getenv("PATH") ? std::getenv("PATH") : "";
+    while (!path.empty()) {
+      const std::string_view folder = path.substr(0, path.find(':'));
+      path.remove_prefix(std::min(path.size(), folder.size() + 1));
+      const fs::path file = fs::path(folder) / "gpumcp";
+      if (folder.starts_with('/') && runs(file)) return fs::canonical(file, error);
+    }
+    return self;
+  }();
+  return found;
 }
 
 fs::path cache_folder() {

@@ -37,7 +37,8 @@ mcp::Result<Manifest> make_manifest(const std::filesystem::path& library);
 // child.
 mcp::Result<Manifest> load_manifest(const std::filesystem::path& library);
 
-// The running program's file.
+// The gpumcp program: this one; in another program that uses this library, $GPUMCP_PROGRAM, or the
+// gpumcp beside that program, or on PATH.
 std::filesystem::path program_path();
 // ${GPUMCP_CACHE:-~/.cache/gpumcp}
 std::filesystem::path cache_folder();

@@ -57,6 +57,10 @@ mcp::Json PluginHost::status() const {
   return out;
 }
 
+void PluginHost::load(mcp::Context& context) const {
+  for (auto& callback : load_) callback(context);
+}
+
 void PluginHost::shutdown() {
   for (auto& callback : shutdown_) callback();
   shutdown_.clear();

@@ -28,6 +28,9 @@ class PluginHost final : public mcp::PluginHost {
   void on_status(std::function<mcp::Json()> status) override {
     status_.push_back(std::move(status));
   }
+  void on_load(std::function<void(mcp::Context&)> load) override {
+    load_.push_back(std::move(load));
+  }
   void on_shutdown(std::function<void()> shutdown) override {
     shutdown_.push_back(std::move(shutdown));
   }
@@ -38,7 +41,8 @@ class PluginHost final : public mcp::PluginHost {
     if (shell_tools_) registry_.add_typed_tool(std::move(tool), std::move(handler));
   }
 
-  mcp::Json status() const;  // the members of all callbacks' objects
+  mcp::Json status() const;                // the members of all callbacks' objects
+  void load(mcp::Context& context) const;  // all callbacks, in order, up to the first that throws
   void shutdown();
 
  private:
@@ -46,6 +50,7 @@ class PluginHost final : public mcp::PluginHost {
   const mcp::Json options_;
   const bool shell_tools_;
   std::vector<std::function<mcp::Json()>> status_;
+  std::vector<std::function<void(mcp::Context&)>> load_;
   std::vector<std::function<void()>> shutdown_;
   std::map<std::string, std::shared_ptr<void>> shared_;
 };
@@ -57,6 +62,7 @@ class InterfaceHost final : public mcp::PluginHost {
   mcp::Registry& registry() override { return host_.registry(); }
   const mcp::Json& options() const override { return options_; }
   void on_status(std::function<mcp::Json()> status) override { host_.on_status(std::move(status)); }
+  void on_load(std::function<void(mcp::Context&)> load) override { host_.on_load(std::move(load)); }
   void on_shutdown(std::function<void()> shutdown) override {
     host_.on_shutdown(std::move(shutdown));
   }

@@ -15,6 +15,7 @@
 #include "mcp/line_transport.h"
 #include "sandbox/carried.h"
 #include "sandbox/subprocess.h"
+#include "sandbox/worker.h"
 
 extern char** environ;
 
@@ -198,6 +199,9 @@ void Relay::attach(mcp::Server& server) {
         [this](std::shared_ptr<mcp::ForwardedRequest> request) { submit(std::move(request)); });
     first = false;
   }
+  server.add_forwarded({load_tool()}, {}, [this](std::shared_ptr<mcp::ForwardedRequest> request) {
+    submit(std::move(request));
+  });
 }
 
 void Relay::submit(std::shared_ptr<mcp::ForwardedRequest> request) {

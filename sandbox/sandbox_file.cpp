@@ -63,6 +63,31 @@ class Reader {
     if (value && *value >= 0 && *value <= 1'000'000) return static_cast<int>(*value);
     wrong(node, fmt::format("{}: expected a whole number, 0 or more", key));
   }
+  // Seconds or "never", as the command line takes them.
+  std::optional<std::string> time(const toml::table& table, const char* key) const {
+    const toml::node* node = table.get(key);
+    if (!node) return std::nullopt;
+    const std::string said = node->is_number() ? fmt::format("{}", *node->value<double>())
+                                               : node->value_exact<std::string>().value_or("");
+    if (!parse_seconds(said))
+      wrong(node, fmt::format("{}: expected seconds, 0 or more, or \"never\"", key));
+    return said;
+  }
+  std::optional<std::string> size(const toml::table& table, const char* key) const {
+    const toml::node* node = table.get(key);
+    if (!node) return std::nullopt;
+    const std::string said = node->is_integer() ? std::to_string(*node->value<int64_t>())
+                                                : node->value_exact<std::string>().value_or("");
+    if (!parse_size(said))
+      wrong(node, fmt::format("{}: expected a size, as in \"512M\", \"20G\" or \"1.5T\"", key));
+    return said;
+  }
+  bool flag(const toml::table& table, const char* key) const {
+    const toml::node* node = table.get(key);
+    if (!node) return false;
+    if (const auto value = node->value_exact<bool>()) return *value;
+    wrong(node, fmt::format("{}: expected true or false", key));
+  }
   std::vector<std::string> texts(const toml::table& table, const char* key) const {
     const toml::node* node = table.get(key);
     std::vector<std::string> out;
@@ -115,9 +140,13 @@ SandboxFile read_tables(const Reader& reader, const toml::table& root) {
   if (const toml::node* node = root.get("sandbox")) {
     const toml::table* sandbox = node->as_table();
     if (!sandbox) reader.wrong(node, "sandbox: expected a table, [sandbox]");
-    reader.check_keys(*sandbox,
-                      {"name", "provider", "gpu", "gpu_count", "device", "idle", "threads",
-                       "cancel_grace", "workspace", "python", "python_packages", "secrets", "env"});
+    reader.check_keys(*sandbox, {"name",          "provider",     "gpu",
+                                 "gpu_count",     "device",       "idle",
+                                 "threads",       "call_timeout", "load_timeout",
+                                 "start_timeout", "cancel_grace", "device_memory",
+                                 "host_memory",   "model_idle",   "warm_idle",
+                                 "workspace",     "python",       "python_packages",
+                                 "secrets",       "env"});
     out.name = reader.text(*sandbox, "name");
     out.provider = reader.text(*sandbox, "provider");
     out.gpu = reader.text(*sandbox, "gpu");
@@ -125,12 +154,14 @@ SandboxFile read_tables(const Reader& reader, const toml::table& root) {
     out.device = reader.text(*sandbox, "device");
     out.threads = reader.count(*sandbox, "threads");
     out.cancel_grace_s = reader.number(*sandbox, "cancel_grace");
-    if (const toml::node* idle = sandbox->get("idle")) {
-      if (idle->is_number())
-        out.idle = fmt::format("{}", *idle->value<double>());
-      else
-        out.idle = reader.text(*sandbox, "idle");
-    }
+    out.idle = reader.time(*sandbox, "idle");
+    out.call_timeout = reader.time(*sandbox, "call_timeout");
+    out.load_timeout = reader.time(*sandbox, "load_timeout");
+    out.start_timeout = reader.time(*sandbox, "start_timeout");
+    out.device_memory = reader.size(*sandbox, "device_memory");
+    out.host_memory = reader.size(*sandbox, "host_memory");
+    out.warm_idle = reader.time(*sandbox, "warm_idle");
+    if (auto idle = reader.time(*sandbox, "model_idle")) out.model_idle.push_back(*idle);
     if (auto workspace = reader.text(*sandbox, "workspace"))
       out.workspace = reader.full(*workspace);
     if (auto python = reader.text(*sandbox, "python"))
@@ -140,11 +171,27 @@ SandboxFile read_tables(const Reader& reader, const toml::table& root) {
     out.env = reader.variables(*sandbox, "env");
   }
   for (const toml::table* model : reader.tables(root, "model")) {
-    reader.check_keys(*model, {"name", "path"});
-    std::string name = reader.needed(*model, "name");
-    if (name.find('=') != name.npos) reader.wrong(model, "a model's name holds no =");
-    const auto path = reader.text(*model, "path");
-    out.models.push_back(path ? fmt::format("{}={}", name, reader.full(*path)) : name);
+    reader.check_keys(*model,
+                      {"name", "path", "dtype", "hidden", "adapter", "base", "idle", "pin"});
+    SandboxConfig alone;
+    ModelConfig& one = alone.models.emplace_back();
+    one.name = reader.needed(*model, "name");
+    if (auto path = reader.text(*model, "path")) one.path = reader.full(*path);
+    one.dtype = reader.text(*model, "dtype").value_or("");
+    one.hidden = reader.flag(*model, "hidden");
+    if (auto adapter = reader.text(*model, "adapter")) one.adapter = reader.full(*adapter);
+    one.base = reader.text(*model, "base").value_or("");
+    // Folders are looked into where they should be here; those of another machine are its own.
+    if (out.provider) alone.provider = *out.provider;
+    if (std::string problem = alone.problem(); !problem.empty()) reader.wrong(model, problem);
+    for (auto& other : out.models) {
+      if (other.name == one.name)
+        reader.wrong(model, fmt::format("model {}: it is listed twice", one.name));
+    }
+    if (auto idle = reader.time(*model, "idle"))
+      out.model_idle.push_back(fmt::format("{}={}", one.name, *idle));
+    if (reader.flag(*model, "pin")) out.pin.push_back(one.name);
+    out.models.push_back(std::move(one));
   }
   std::set<std::string> names;
   for (const toml::table* interface : reader.tables(root, "interface")) {

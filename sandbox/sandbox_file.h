@@ -8,7 +8,14 @@
 //   device = "auto"
 //   idle = 60                         # seconds, or "never"
 //   threads = 4
+//   call_timeout = 600                # seconds that a call may take; "never" by default
+//   load_timeout = 1800               # … that an interface may take to load
+//   start_timeout = "never"           # … that the worker may take to start, queues included
 //   cancel_grace = 5
+//   device_memory = "20G"             # what models' weights may take of each GPU,
+//   host_memory = "64G"               # and of host memory
+//   model_idle = 60                   # seconds until an unused model leaves the device,
+//   warm_idle = 600                   # and until it leaves host memory
 //   workspace = "work"
 //   python = "3.11"
 //   python_packages = ["torch", "transformers"]
@@ -18,6 +25,15 @@
 //   [[model]]
 //   name = "google/gemma-2-9b"
 //   path = "models/gemma"             # where it lies; without it, it is looked up by name
+//   dtype = "bfloat16"                # or float16, float32
+//   hidden = true                     # agents learn nothing of which model it is
+//   idle = "never"                    # instead of model_idle
+//   pin = true                        # stays loaded once it is
+//
+//   [[model]]
+//   name = "me/gemma-tuned"           # a LoRA adapter and the model that it is put on
+//   adapter = "adapters/tuned"
+//   base = "google/gemma-2-9b"        # by default what the adapter names
 //
 //   [[interface]]
 //   file = "interface.py"             # or a built-in interface's name
@@ -35,6 +51,7 @@
 #include <vector>
 
 #include "mcp/result.h"
+#include "sandbox/sandbox_config.h"
 
 namespace gpumcp::sandbox {
 
@@ -45,9 +62,13 @@ struct SandboxFile {
   std::optional<std::string> name, provider, gpu, device, idle, workspace, python;
   std::optional<int> gpu_count, threads;
   std::optional<double> cancel_grace_s;
+  // As the command line has them.
+  std::optional<std::string> call_timeout, load_timeout, start_timeout, warm_idle, device_memory,
+      host_memory;
+  std::vector<std::string> model_idle, pin;  // S or NAME=S; NAME
   std::vector<std::string> python_packages, secrets;
   std::map<std::string, std::string> env;
-  std::vector<std::string> models;  // NAME or NAME=FOLDER
+  std::vector<ModelConfig> models;
   std::vector<Interface> interfaces;
 
   // Error invalid_params: "gpumcp.toml:12: …".

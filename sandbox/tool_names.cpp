@@ -57,6 +57,19 @@ mcp::Result<std::vector<Manifest>> load_manifests(const SandboxConfig& config) {
   return out;
 }
 
+void set_interfaces(SandboxConfig& config, const std::vector<Manifest>& manifests) {
+  config.interfaces.clear();
+  config.interface_names.clear();
+  config.dependencies.clear();
+  for (auto& manifest : manifests) {
+    config.interfaces.push_back(manifest.library);
+    if (manifests.size() > 1) config.interface_names.push_back(manifest.name);
+    for (auto& path : manifest.dependencies) {
+      if (path != manifest.library) config.dependencies.push_back(path);
+    }
+  }
+}
+
 mcp::Tool RenamingRegistry::renamed(mcp::Tool tool) const {
   if (const auto name = names_.find(tool.name); name != names_.end()) tool.name = name->second;
   return tool;

@@ -26,6 +26,9 @@ std::vector<ToolNames> settle_tool_names(std::vector<Manifest>& manifests);
 // settled.
 mcp::Result<std::vector<Manifest>> load_manifests(const SandboxConfig& config);
 
+// The same the other way: the configuration's interfaces, their names and files are the manifests'.
+void set_interfaces(SandboxConfig& config, const std::vector<Manifest>& manifests);
+
 // A Registry that adds to another one, tools under other names. What is not renamed keeps its name.
 class RenamingRegistry final : public mcp::Registry {
  public:

@@ -47,11 +47,24 @@ void on_fatal_signal(int signal) {
 }
 
 mcp::Json plugin_options(const SandboxConfig& config) {
-  mcp::Json options = {{"device", config.device}, {"models", config.models}};
-  if (!config.default_model.empty()) options["default_model"] = config.default_model;
+  mcp::Json options = {{"device", config.device}, {"models", mcp::Json::object()}};
+  for (const ModelConfig& model : config.models) {
+    options["models"][model.name] = model.path.string();
+    mcp::Json more = mcp::Json::object();
+    if (!model.dtype.empty()) more["dtype"] = model.dtype;
+    if (model.hidden) more["hidden"] = true;
+    if (!model.adapter.empty()) more["adapter"] = model.adapter.string();
+    if (!model.base.empty()) more["base"] = model.base;
+    if (!more.empty()) options["model_options"][model.name] = std::move(more);
+  }
+  if (!config.models.empty()) options["default_model"] = config.models.front().name;
   options["interfaces"] = config.interfaces.size();
   if (config.threads > 0) options["threads"] = config.threads;
-  options.update(config.runtime);
+  const mcp::Json all = config.to_json();
+  for (const char* same : {"device_memory", "host_memory", "model_idle_s", "warm_idle_s",
+                           "model_idle_of", "pin", "load_timeout_s"}) {
+    if (all.contains(same)) options[same] = all[same];
+  }
   options["artifact_dir"] = (cache_folder() / "artifacts" / config.key()).string();
   options["workspace"] = (cache_folder() / "workspace").string();
   return options;
@@ -91,10 +104,16 @@ class Worker {
                  .on_change = [this] { pulse_.beat(); },
                  .max_tasks = 0}),
         registry_(server_),
-        host_(registry_, plugin_options(config_), !options.stdio) {}
+        host_(registry_, plugin_options(config_), !options.stdio),
+        for_fronts_(!options.stdio || options.config_stdin) {}
 
   mcp::Result<void> load() {
     if (auto ok = config_.provider == "local" ? load_interfaces() : load_relay(); !ok) return ok;
+    if (for_fronts_ && !relay_)
+      server_.add_tool(load_tool(), [this](const mcp::Json&, mcp::Context& context) {
+        host_.load(context);
+        return mcp::CallToolResult::text("everything is loaded");
+      });
     add_methods();
     return {};
   }
@@ -300,6 +319,7 @@ class Worker {
   mcp::Server server_;
   RenamingRegistry registry_;  // server_, with tools renamed
   PluginHost host_;
+  const bool for_fronts_;
   std::vector<std::unique_ptr<InterfaceHost>> interface_hosts_;
   std::unique_ptr<Relay> relay_;
   const Clock::time_point born_ = server_.last_activity();
@@ -320,6 +340,16 @@ void sweep_artifacts(const std::filesystem::path& root) {
     fs::remove(sandbox.path(), ignored);  // fails while something is in it
   }
 }
+
+}  // namespace
+
+mcp::Tool load_tool() {
+  return {.name = "gpumcp_load",
+          .description = "Loads what the first call would load, and says what is wrong with it.",
+          .inputSchema = {{"type", "object"}}};
+}
+
+namespace {
 
 void report(int ready_fd, std::string_view text) {
   if (ready_fd < 0) return;

@@ -11,6 +11,7 @@
 // left or was stopped, 1 could not start, 3 replaced because of a call that would not end.
 #pragma once
 
+#include "mcp/protocol.h"
 #include "sandbox/runtime_folder.h"
 #include "sandbox/sandbox_config.h"
 
@@ -24,6 +25,10 @@ inline constexpr const char* kLeavingNotification = "notifications/gpumcp/leavin
 // A front says {"idle_s": S or null} once it is connected; the worker stays for the longest that it
 // was told.
 inline constexpr const char* kAttachMethod = "gpumcp/attach";
+
+// The tool by which a front asks a worker to load what it serves (PluginHost::on_load); its answer
+// is the worker's own word that it is ready, or why not. No agent sees it.
+mcp::Tool load_tool();
 
 struct WorkerOptions {
   SandboxConfig config;

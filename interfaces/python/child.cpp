@@ -24,6 +24,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 constexpr int kChildSocket = 3;
 constexpr size_t kLogTail = 4000;
+constexpr auto kLateGrace = std::chrono::seconds(5);
 constexpr size_t kMaxBytes = size_t{2} << 30;  // of one message's blobs
 
 // The device as torch in the child understands it.
@@ -307,6 +308,7 @@ void Child::spawn(const std::string& python) {
     pid_ = pid;
     socket_ = pair[0];
     state_ = State::loading;
+    loading_since_ = Clock::now();
     note_ = "loading " + options_.source.filename().string();
     if (stopping_) ::shutdown(socket_, SHUT_RDWR);
     changed_.notify_all();
@@ -479,8 +481,7 @@ void Child::end(const std::string& why) {
   changed_.notify_all();
 }
 
-Outcome Child::call(const std::string& tool, const Json& arguments, const std::string& output,
-                    mcp::Context& context) {
+std::string Child::load(mcp::Context& context) {
   const std::stop_token stop = context.stop_token();
   std::unique_lock lock(mutex_);
   // A start may take minutes: the caller hears of it. The numbers stay far below any that the
@@ -495,19 +496,27 @@ Outcome Child::call(const std::string& tool, const Json& arguments, const std::s
       lock.lock();
       if (state_ >= State::ready) break;
     }
-    changed_.wait_for(lock, stop, std::chrono::seconds(5),
+    const double loading_s = std::chrono::duration<double>(Clock::now() - loading_since_).count();
+    if (state_ == State::loading && loading_s >= options_.load_timeout_s && pid_) {
+      why_ = fmt::format("was not loaded within {} s (load_timeout)", options_.load_timeout_s);
+      kill(pid_, SIGKILL);
+    }
+    const double left_s = state_ == State::loading ? options_.load_timeout_s - loading_s : 5;
+    changed_.wait_for(lock, stop, std::chrono::duration<double>(std::clamp(left_s, 0.05, 5.0)),
                       [&] { return state_ >= State::ready || note_ != told; });
   }
-  Outcome failed;
-  if (state_ < State::ready) {
-    failed.error = "cancelled before it began";
-    return failed;
-  }
+  if (state_ < State::ready) return "cancelled before it began";
+  if (state_ == State::ended)
+    return fmt::format("was not run: {} {}", options_.source.filename().string(), why_);
+  return {};
+}
+
+Outcome Child::call(const std::string& tool, const Json& arguments, const std::string& output,
+                    mcp::Context& context) {
+  if (std::string why = load(context); !why.empty()) return {.error = std::move(why)};
   const std::string file = options_.source.filename().string();
-  if (state_ == State::ended) {
-    failed.error = fmt::format("was not run: {} {}", file, why_);
-    return failed;
-  }
+  const std::stop_token stop = context.stop_token();
+  std::unique_lock lock(mutex_);
   const auto sent = Clock::now();
   Pending pending{context};
   const int64_t id = next_id_++;
@@ -522,11 +531,21 @@ Outcome Child::call(const std::string& tool, const Json& arguments, const std::s
   send(message);
   lock.lock();
   auto over = [&] { return pending.done || state_ == State::ended; };
-  if (!changed_.wait(lock, stop, over)) {
+  const auto limit = meta.find("gpumcp/deadline_ms");
+  const double limit_ms = limit != meta.end() && limit->is_number() ? limit->get<double>() : 1e12;
+  const auto deadline = sent + milliseconds(static_cast<int64_t>(std::clamp(limit_ms, 0.0, 1e12)));
+  bool late = false;
+  if (!changed_.wait_until(lock, stop, deadline, over)) {
+    late = !stop.stop_requested();
     lock.unlock();
     send({{"type", "cancel"}, {"id", id}});
     lock.lock();
-    changed_.wait(lock, over);
+    if (!late) {
+      changed_.wait(lock, over);  // the worker's own patience with cancelled calls is its front's
+    } else if (!changed_.wait_for(lock, kLateGrace, over) && pid_) {
+      kill(pid_, SIGKILL);  // nothing else ends code that does not let itself be interrupted
+      changed_.wait(lock, over);
+    }
   }
   pending_.erase(id);
   if (!pending.done) {
@@ -540,6 +559,9 @@ Outcome Child::call(const std::string& tool, const Json& arguments, const std::s
         std::max(0.0, std::chrono::duration<double, std::milli>(Clock::now() - sent).count() -
                           pending.outcome.run_ms);
   }
+  if (late && !pending.outcome.error.empty())
+    pending.outcome.error =
+        fmt::format("failed: it took longer than the {} s that a call may take", limit_ms / 1000);
   return std::move(pending.outcome);
 }
 

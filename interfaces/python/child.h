@@ -12,6 +12,7 @@
 #include <condition_variable>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -36,6 +37,7 @@ struct ChildOptions {
   std::string version, requires_python;  // of Python: "3.11", or an interpreter's path; ">=3.10"
   std::string device = "auto";
   int threads = 0;
+  double load_timeout_s = std::numeric_limits<double>::infinity();
   // What the file asks while it runs: "model_path", "models", "artifact". Throws what is wrong.
   // Bytes instead of a value: second.
   std::function<std::pair<Json, std::string>(const std::string& what, const std::string& name)> ask;
@@ -65,7 +67,10 @@ class Child {
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
 
-  // Waits until the file is loaded, then for the call. Tells the caller how the start goes.
+  // Waits until the file is loaded, and tells the caller how that goes. Empty, or why it is not:
+  // "was not run: …".
+  std::string load(mcp::Context& context);
+  // load(), then waits for the call.
   Outcome call(const std::string& tool, const Json& arguments, const std::string& output,
                mcp::Context& context);
 
@@ -105,7 +110,7 @@ class Child {
   State state_ = State::preparing;
   bool was_ready_ = false, stopping_ = false;
   std::string note_, why_, python_version_, log_tail_;
-  std::chrono::steady_clock::time_point ended_at_{};
+  std::chrono::steady_clock::time_point ended_at_{}, loading_since_{};
   std::map<int64_t, Pending*> pending_;
   int64_t next_id_ = 1;
   int pid_ = 0, helper_pid_ = 0;

@@ -17,6 +17,7 @@ void load(gpumcp::mcp::PluginHost& host) {
   auto interface = std::make_shared<python::PythonInterface>(options, std::move(artifacts));
   interface->register_tools(host.registry());
   host.on_status([interface] { return interface->status(); });
+  host.on_load([interface](mcp::Context& context) { interface->load(context); });
   host.on_shutdown([interface] { interface->stop(); });
 }
 

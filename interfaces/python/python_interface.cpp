@@ -71,6 +71,9 @@ PythonInterface::PythonInterface(const Json& options,
   child_options_.environments = text_of(options, "environments");
   child_options_.device = text_of(options, "device").empty() ? "auto" : text_of(options, "device");
   child_options_.threads = value_of<int>(options, "threads");
+  if (const auto limit = options.find("load_timeout_s");
+      limit != options.end() && limit->is_number())
+    child_options_.load_timeout_s = limit->get<double>();
   const Json own = manifest.value("python", Json::object());
   const Json given = options.value("python", Json::object());
   child_options_.packages = value_of<std::vector<std::string>>(own, "packages");
@@ -123,6 +126,16 @@ std::shared_ptr<Child> PythonInterface::child(std::string& refusal, bool& cold) 
   }
   cold = cold || !child_->was_ready();
   return child_;
+}
+
+void PythonInterface::load(mcp::Context& context) {
+  std::string refusal;
+  bool cold = false;
+  auto process = child(refusal, cold);
+  if (process) refusal = process->load(context);
+  if (constexpr std::string_view told = "was not run: "; refusal.starts_with(told))
+    refusal.erase(0, told.size());
+  if (!refusal.empty()) throw mcp::ToolError(refusal);
 }
 
 mcp::CallToolResult PythonInterface::call(const mcp::Tool& tool, const Json& given,

@@ -18,6 +18,8 @@ class PythonInterface : public std::enable_shared_from_this<PythonInterface> {
   PythonInterface(const Json& options, std::shared_ptr<gpu_runtime::ArtifactStore> artifacts);
 
   void register_tools(mcp::Registry& registry);
+  // Starts the file's process and waits until the file is loaded. Throws ToolError: why it is not.
+  void load(mcp::Context& context);
   Json status() const;
   void stop();
 

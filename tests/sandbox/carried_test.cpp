@@ -34,7 +34,7 @@ struct Carried {
     SandboxConfig config;
     config.interfaces = {here / "interface.py"};
     config.provider = "ssh:gpu";
-    config.python.secrets = {"GPUMCP_TEST_SECRET"};
+    config.secrets = {"GPUMCP_TEST_SECRET"};
     Manifest manifest{.name = "interface", .library = here / "interface.py"};
     manifest.dependencies = {here / "inner/helpers.py", here / "interface.py"};
     line = pack_config(config, {manifest});

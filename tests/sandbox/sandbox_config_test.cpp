@@ -8,8 +8,14 @@ namespace {
 SandboxConfig sample() {
   SandboxConfig config;
   config.interfaces = {"/a/x.so", "/b/y.so"};
-  config.models = {{"org/model", "/models/m"}, {"org/other", ""}};
-  config.default_model = "org/model";
+  config.models = {{.name = "org/model", .path = "/models/m"},
+                   {.name = "org/other", .dtype = "bfloat16", .hidden = true},
+                   {.name = "org/tuned", .adapter = "/adapters/a", .base = "org/model"}};
+  config.model_idle_of = {{"org/other", kNever}};
+  config.model_idle_s = 30;
+  config.host_memory = 20'000'000'000;
+  config.call_timeout_s = 600;
+  config.start_timeout_s = kNever;
   config.device = "cuda:1";
   config.threads = 3;
   config.idle_s = 2.5;
@@ -42,11 +48,15 @@ TEST_CASE("whatever changes what a worker is changes its key") {
     return config.key() != key;
   };
   CHECK(differs([](auto& c) { c.device = "cpu"; }));
-  CHECK(differs([](auto& c) { c.models["org/model"] = "/elsewhere"; }));
+  CHECK(differs([](auto& c) { c.models[0].path = "/elsewhere"; }));
   CHECK(differs([](auto& c) { c.interfaces.pop_back(); }));
   CHECK_FALSE(differs([](auto& c) { c.idle_s.reset(); }));  // a preference, not an identity
   CHECK_FALSE(differs([](auto& c) { c.cancel_grace_s = 1; }));
+  CHECK_FALSE(differs([](auto& c) { c.call_timeout_s = kNever; }));
   CHECK(differs([](auto& c) { c.threads = 1; }));
+  CHECK(differs([](auto& c) { c.models[1].hidden = false; }));
+  CHECK(differs([](auto& c) { c.models[2].adapter = "/adapters/b"; }));
+  CHECK(differs([](auto& c) { c.pin = {"org/model"}; }));
   setenv("CUDA_VISIBLE_DEVICES", "7", 1);
   CHECK(sample().key() != key);
   unsetenv("CUDA_VISIBLE_DEVICES");
