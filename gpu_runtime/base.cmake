@@ -11,7 +11,7 @@ add_library(gpumcp_gpu_runtime_base OBJECT
   tokenizer_decoder.cpp tokenizer_loader.cpp tokenizer_merges.cpp tokenizer_normal_forms.cpp
   tokenizer_normalizer.cpp tokenizer_parts.cpp tokenizer_post_processor.cpp tokenizer_pre_tokenizer.cpp
   tokenizer_regex.cpp tokenizer_split.cpp tokenizer_unigram.cpp tokenizer_wordpiece.cpp trie.cpp unicode.cpp
-  vocabulary.cpp)
+  vocabulary.cpp held_time.cpp)
 # Each of these has a table of its own, and functions named as what templates call.
 set_source_files_properties(template/chat_template.cpp template/filters_sequence.cpp template/filters_text.cpp
   template/methods.cpp PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)

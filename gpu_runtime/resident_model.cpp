@@ -250,6 +250,7 @@ void ResidentModel::end_call() {
 
 template <class F>
 auto ResidentModel::with_executor(F&& f) {
+  const HeldTime::Share share(runtime_.held());
   std::shared_ptr<ModelExecutor> executor = begin_call(CallScope::current_limits());
   struct End {
     ResidentModel& model;
@@ -270,7 +271,7 @@ auto ResidentModel::with_executor(F&& f) {
     usage.batch_size = std::max(usage.batch_size, result.batch_size);
     usage.tokens += result.tokens;
     usage.cold = usage.cold || cold;
-    usage.gpu_held_s = runtime_.held_s();
+    usage.gpu_held_s += share.seconds();
   }
   return result;
 }

@@ -19,6 +19,10 @@ std::unique_ptr<Residency> make_residency(const RuntimeOptions& options) {
       });
 }
 
+std::shared_ptr<HeldTime> held_time_of(const RuntimeOptions& options) {
+  return options.held ? options.held : std::make_shared<HeldTime>(options.clock);
+}
+
 }  // namespace
 
 Runtime& Runtime::current() {
@@ -28,7 +32,7 @@ Runtime& Runtime::current() {
 
 Runtime::Runtime(RuntimeOptions options)
     : options_(std::move(options)),
-      held_(std::make_unique<HeldTime>(options_.clock)),
+      held_(held_time_of(options_)),
       residency_(make_residency(options_)),
       artifacts_(store_of(options_)) {
   check_device_spelling(options_.device);
@@ -48,7 +52,7 @@ void Runtime::configure(RuntimeOptions options) {
                 "the runtime is in use: configure it before the first call");
   }
   options_ = std::move(options);
-  held_ = std::make_unique<HeldTime>(options_.clock);
+  held_ = held_time_of(options_);
   residency_ = make_residency(options_);
   artifacts_ = std::move(artifacts);
 }

@@ -50,6 +50,8 @@ struct RuntimeOptions {
   ArtifactStoreOptions artifacts;
   // A store that others put into as well; empty: one of the runtime's own, made from `artifacts`.
   std::shared_ptr<ArtifactStore> artifact_store;
+  // A time that others hold as well; empty: one of the runtime's own.
+  std::shared_ptr<HeldTime> held;
   ModelExecutorOptions executor{.token_budget = 0};  // 0: 2,048 on a CPU, 16,384 on a GPU
 
   // For tests.
@@ -111,7 +113,7 @@ class GPUMCP_RUNTIME_API Runtime {
   void reaper_loop(std::stop_token stop);
 
   RuntimeOptions options_;  // fixed from the first use on
-  std::unique_ptr<HeldTime> held_;
+  std::shared_ptr<HeldTime> held_;
   std::unique_ptr<Residency> residency_;
   std::shared_ptr<ArtifactStore> artifacts_;
 

@@ -19,7 +19,9 @@ struct GPUMCP_RUNTIME_API Usage {
   std::int64_t batch_size = 0;  // rows in the largest of those batches, other calls' rows included
   std::int64_t tokens = 0;      // run through a model for this call, special tokens included
   bool cold = false;            // a model had to be loaded, by this call or while it waited
-  double gpu_held_s = 0;  // since the process began: time in which any model's weights were held
+  // The call's share of the time in which any model's weights were held: while several calls ran,
+  // each has an equal part of it (held_time.h). Idle time is nobody's.
+  double gpu_held_s = 0;
   std::int64_t truncated = 0;  // texts that were cut to a model's limit
 
   // In the order of the contract (design 7); `truncated` comes only when it is not 0.

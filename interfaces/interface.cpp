@@ -93,6 +93,7 @@ bool share_runtime(mcp::PluginHost& host) {
   });
   if (first) {
     options.artifact_store = std::move(store);
+    options.held = share_held_time(host);
     runtime.configure(std::move(options));
   }
   // Compiled modules take their temporary folders with them.

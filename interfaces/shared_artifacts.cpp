@@ -77,4 +77,10 @@ std::shared_ptr<ArtifactStore> share_artifacts(
   }));
 }
 
+std::shared_ptr<gpu_runtime::HeldTime> share_held_time(mcp::PluginHost& host) {
+  return std::static_pointer_cast<gpu_runtime::HeldTime>(host.share("gpumcp.held_time", [] {
+    return std::shared_ptr<void>(std::make_shared<gpu_runtime::HeldTime>());
+  }));
+}
+
 }  // namespace gpumcp

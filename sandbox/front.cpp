@@ -9,6 +9,7 @@
 #include <set>
 #include <vector>
 
+#include "sandbox/ledger.h"
 #include "sandbox/worker.h"
 
 namespace gpumcp::sandbox {
@@ -59,6 +60,8 @@ mcp::Json forwarded_meta(const mcp::Json& meta) {
 struct Front::Forward {
   std::shared_ptr<mcp::ForwardedRequest> request;
   int sends = 0;
+  double begun = 0;  // for the ledger
+  std::atomic<bool> entered = false;
   std::mutex mutex;  // guards on_stop
   std::optional<std::stop_callback<std::function<void()>>> on_stop;
 };
@@ -106,7 +109,21 @@ void Front::attach(mcp::Server& server, std::vector<Manifest> manifests) {
 void Front::forward(std::shared_ptr<mcp::ForwardedRequest> request) {
   auto forward = std::make_shared<Forward>();
   forward->request = std::move(request);
+  if (!options_.ledger.empty()) forward->begun = ledger_now();
   submit(std::move(forward));
+}
+
+// Once a call; `result` is its JSON, or empty if it has none.
+void Front::enter(Forward& forward, std::string_view result) const {
+  if (options_.ledger.empty() || forward.request->method() != "tools/call" ||
+      forward.entered.exchange(true))
+    return;
+  LedgerCall call{.tool = forward.request->name(),
+                  .begun = forward.begun,
+                  .ended = ledger_now(),
+                  .failed = result.empty()};
+  if (!result.empty()) read_usage(result, call);
+  append_ledger(options_.ledger, ledger_line(call));
 }
 
 void Front::submit(std::shared_ptr<Forward> forward) {
@@ -123,6 +140,7 @@ void Front::submit(std::shared_ptr<Forward> forward) {
             forward->request->name(), failures_,
             std::ceil(std::chrono::duration<double>(pause).count()), last_failure_);
         lock.unlock();
+        enter(*forward);
         return forward->request->respond_tool_error(text);
       }
       size_t bytes = forward->request->arguments().size();
@@ -179,17 +197,21 @@ void Front::send(const std::shared_ptr<Link>& link, std::shared_ptr<Forward> for
         std::scoped_lock lock(mutex_);
         failures_ = 0;
       }
+      enter(*forward, *result);  // before the client, which may be told to end by it
       return forward->request->respond_result(*result);
     }
     const bool refused = result.error().code == ErrorCode::not_begun;
-    if (!refused && static_cast<int>(result.error().code) < 0)
+    if (!refused && static_cast<int>(result.error().code) < 0) {
+      enter(*forward);
       return forward->request->respond_error(result.error());
+    }
     if (refused) {
       std::scoped_lock lock(mutex_);
       link->leaving = true;
     }
     const bool unbegun = refused || (link->leaving && link->running == 0);
     if (unbegun && forward->sends < kMaxSends) return submit(forward);
+    enter(*forward);
     forward->request->respond_tool_error(death_note(link, forward->request->name()));
   };
   if (request.wants_progress())
@@ -200,9 +222,11 @@ void Front::send(const std::shared_ptr<Link>& link, std::shared_ptr<Forward> for
       link->client->request_async(request.method(), params, std::move(handlers), std::move(meta));
 
   std::scoped_lock lock(forward->mutex);
-  forward->on_stop.emplace(request.stop_token(), [weak = std::weak_ptr(link), id] {
-    if (auto alive = weak.lock()) alive->client->cancel(id);
-  });
+  forward->on_stop.emplace(request.stop_token(),
+                           [this, weak = std::weak_ptr(link), call = std::weak_ptr(forward), id] {
+                             if (auto mine = call.lock()) enter(*mine);
+                             if (auto alive = weak.lock()) alive->client->cancel(id);
+                           });
 }
 
 std::string Front::death_note(const std::shared_ptr<Link>& link, const std::string& tool) const {
@@ -319,9 +343,9 @@ void Front::connect(std::unique_lock<std::mutex>& lock) {
     link->process = std::move(attached->process);
     link->pid = attached->pid;
     const auto& idle_s = options_.config.idle_s;
-    link->client->request_async(
-        kAttachMethod, fmt::format(R"("idle_s":{})", idle_s ? fmt::to_string(*idle_s) : "null"),
-        {.on_result = [](auto) {}});
+    std::string params = fmt::format(R"("idle_s":{})", idle_s ? fmt::to_string(*idle_s) : "null");
+    if (!options_.ledger.empty()) params += R"(,"ledger":)" + json_string(options_.ledger.string());
+    link->client->request_async(kAttachMethod, params, {.on_result = [](auto) {}});
     link_ = std::move(link);
     return;
   }
@@ -331,9 +355,11 @@ void Front::connect(std::unique_lock<std::mutex>& lock) {
   auto failed = std::exchange(waiting_, {});
   lock.unlock();
   spdlog::error("{}", attached.error().message);
-  for (auto& forward : failed)
+  for (auto& forward : failed) {
+    enter(*forward);
     forward->request->respond_tool_error(
         fmt::format("{} was not run: {}", forward->request->name(), attached.error().message));
+  }
   lock.lock();
 }
 

@@ -29,6 +29,7 @@ struct FrontOptions {
   SandboxConfig config;
   std::filesystem::path
       workspace;  // where results of output "file" go; told to the worker with each call
+  std::filesystem::path ledger = {};  // what calls cost is written there (ledger.h); empty: nowhere
 };
 
 class Front {
@@ -49,6 +50,7 @@ class Front {
   struct Link;
 
   void submit(std::shared_ptr<Forward> forward);
+  void enter(Forward& forward, std::string_view result = {}) const;  // into the ledger
   void send(const std::shared_ptr<Link>& link, std::shared_ptr<Forward> forward);
   void on_closed(const std::shared_ptr<Link>& link);
   void connect_loop();

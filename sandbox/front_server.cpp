@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <stdexcept>
+
+#include "sandbox/ledger.h"
 
 namespace gpumcp::sandbox {
 
@@ -12,7 +15,10 @@ FrontServer::FrontServer(FrontServerOptions options) {
       .version = GPUMCP_VERSION,
       .instructions = options.instructions,
       .max_tasks = 0});  // calls run in the worker, whose tasks nobody could ask after
-  front = std::make_unique<Front>(FrontOptions{std::move(options.config), options.workspace});
+  const char* ledger = std::getenv(kLedgerVariable);
+  front = std::make_unique<Front>(FrontOptions{.config = std::move(options.config),
+                                               .workspace = options.workspace,
+                                               .ledger = ledger ? ledger : ""});
   if (!options.program_tools.empty()) {
     Manifest more{.name = "program"};
     for (const std::string& tool : options.program_tools)

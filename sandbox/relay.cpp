@@ -393,6 +393,7 @@ std::string Relay::start_once(bool& missing) {
   {
     std::scoped_lock lock(mutex_);
     hello_ = hello;
+    held_since_ = Clock::now();
     client_ = shared;
     ready = std::exchange(waiting_, {});
   }
@@ -423,6 +424,11 @@ void Relay::over(const std::string& why) {
     started = started_;
     asked = stopping_;
   }
+  const auto gone = [this] {
+    std::scoped_lock lock(mutex_);
+    if (held_since_) held_ += Clock::now() - *held_since_;
+    held_since_.reset();
+  };
   if (!why.empty() && !asked) spdlog::error("{}", why);
   for (auto& request : failed)
     request->respond_tool_error(fmt::format("{} was not run: {}", request->name(), over_));
@@ -435,6 +441,7 @@ void Relay::over(const std::string& why) {
       run_captured(*cancel);  // srun is gone, and its job may be not
     }
   }
+  gone();
   if (!asked) on_over_();
 }
 
@@ -448,7 +455,9 @@ mcp::Json Relay::status() {
   if (!hello_.is_null())
     out["worker"] = {{"pid", hello_.value("pid", 0)}, {"host", hello_.value("host", "")}};
   if (!client_ && !note_.empty()) out["doing"] = note_;
-  return {{"remote", std::move(out)}};
+  auto held = held_;
+  if (held_since_) held += Clock::now() - *held_since_;
+  return {{"remote", std::move(out)}, {"held_s", std::chrono::duration<double>(held).count()}};
 }
 
 void Relay::stop() {

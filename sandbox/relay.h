@@ -16,6 +16,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -70,6 +71,9 @@ class Relay {
   std::string note_, over_;  // over_: why nothing goes on from here
   mcp::Json hello_ = nullptr;
   std::chrono::steady_clock::time_point since_{};
+  // How long a worker elsewhere was there: what its GPU is paid for.
+  std::chrono::steady_clock::duration held_{};
+  std::optional<std::chrono::steady_clock::time_point> held_since_;
 
   std::thread thread_;
 };

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstring>
 #include <limits>
+#include <set>
 #include <thread>
 
 #include "mcp/exit_watch.h"
@@ -18,6 +19,7 @@
 #include "mcp/server.h"
 #include "sandbox/carried.h"
 #include "sandbox/host_library.h"
+#include "sandbox/ledger.h"
 #include "sandbox/manifest.h"
 #include "sandbox/plugin_loader.h"
 #include "sandbox/relay.h"
@@ -194,9 +196,33 @@ class Worker {
       // One thread a connection may be here.
       for (double now = idle_s_; idle_s > now && !idle_s_.compare_exchange_weak(now, idle_s);) {
       }
+      if (const auto ledger = json->find("ledger"); ledger != json->end() && ledger->is_string())
+        open_ledger(ledger->get<std::string>());
       pulse_.beat();
       return std::string("{}");
     });
+  }
+
+  // From now on what this worker holds is written there too.
+  void open_ledger(const std::string& path) {
+    const bool known = [&] {
+      std::scoped_lock lock(ledgers_mutex_);
+      return !ledgers_.insert(path).second;
+    }();
+    if (!known) append_ledger(path, ledger_line(ledger_id_, ledger_now(), held_s(), false));
+  }
+
+  // At the end, when nothing is held any more.
+  void close_ledgers() {
+    std::scoped_lock lock(ledgers_mutex_);
+    for (const std::string& path : ledgers_)
+      append_ledger(path, ledger_line(ledger_id_, ledger_now(), held_s(), true));
+  }
+
+  double held_s() const {
+    const mcp::Json status = host_.status();
+    const auto held = status.find("held_s");
+    return held != status.end() && held->is_number() ? held->get<double>() : 0;
   }
 
   int serve_stdio() {
@@ -282,6 +308,7 @@ class Worker {
     } catch (const std::exception& e) {
       spdlog::error("at the end: {}", e.what());  // a full disk, say: what was to be kept is lost
     }
+    close_ledgers();
     spdlog::info("leaving: {}", why);
     auto lock = folder.lock();
     if (!folder.read_connection()) folder.remove(true);  // else another worker lives there by now
@@ -322,6 +349,9 @@ class Worker {
   const bool for_fronts_;
   std::vector<std::unique_ptr<InterfaceHost>> interface_hosts_;
   std::unique_ptr<Relay> relay_;
+  const std::string ledger_id_ = fmt::format("{}-{:.3f}", getpid(), ledger_now());
+  std::mutex ledgers_mutex_;
+  std::set<std::string> ledgers_;  // guarded by it
   const Clock::time_point born_ = server_.last_activity();
 };
 

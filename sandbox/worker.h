@@ -22,8 +22,8 @@ inline constexpr int kWorkerReplaced = 3;
 // answered was not begun; else that may have been begun, and calls that are not are answered so
 // (ErrorCode::not_begun).
 inline constexpr const char* kLeavingNotification = "notifications/gpumcp/leaving";
-// A front says {"idle_s": S or null} once it is connected; the worker stays for the longest that it
-// was told.
+// A front says {"idle_s": S or null, "ledger": FILE} once it is connected; the worker stays for the
+// longest that it was told, and writes into each ledger what it holds (ledger.h).
 inline constexpr const char* kAttachMethod = "gpumcp/attach";
 
 // The tool by which a front asks a worker to load what it serves (PluginHost::on_load); its answer

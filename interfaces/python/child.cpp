@@ -309,6 +309,8 @@ void Child::spawn(const std::string& python) {
     socket_ = pair[0];
     state_ = State::loading;
     loading_since_ = Clock::now();
+    if (options_.held) options_.held->hold();
+    holds_ = true;
     note_ = "loading " + options_.source.filename().string();
     if (stopping_) ::shutdown(socket_, SHUT_RDWR);
     changed_.notify_all();
@@ -476,6 +478,7 @@ void Child::end(const std::string& why) {
   std::scoped_lock lock(mutex_);
   state_ = State::ended;
   ended_at_ = Clock::now();
+  if (std::exchange(holds_, false) && options_.held) options_.held->release();
   pid_ = 0;
   why_ = why;
   changed_.notify_all();

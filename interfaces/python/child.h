@@ -20,6 +20,7 @@
 #include <thread>
 #include <vector>
 
+#include "gpu_runtime/held_time.h"
 #include "mcp/context.h"
 #include "mcp/json.h"
 
@@ -38,6 +39,9 @@ struct ChildOptions {
   std::string device = "auto";
   int threads = 0;
   double load_timeout_s = std::numeric_limits<double>::infinity();
+  // From the interpreter's start to its end the process counts as holding the device: what it has
+  // there, only its end gives back for sure. May be empty.
+  std::shared_ptr<gpu_runtime::HeldTime> held;
   // What the file asks while it runs: "model_path", "models", "artifact". Throws what is wrong.
   // Bytes instead of a value: second.
   std::function<std::pair<Json, std::string>(const std::string& what, const std::string& name)> ask;
@@ -108,7 +112,7 @@ class Child {
   std::condition_variable_any changed_;
   // Guarded by mutex_:
   State state_ = State::preparing;
-  bool was_ready_ = false, stopping_ = false;
+  bool was_ready_ = false, stopping_ = false, holds_ = false;
   std::string note_, why_, python_version_, log_tail_;
   std::chrono::steady_clock::time_point ended_at_{}, loading_since_{};
   std::map<int64_t, Pending*> pending_;

@@ -14,9 +14,14 @@ void load(gpumcp::mcp::PluginHost& host) {
   auto artifacts = share_artifacts(host, [&] {
     return std::make_shared<gpu_runtime::ArtifactStore>(artifact_options(options));
   });
-  auto interface = std::make_shared<python::PythonInterface>(options, std::move(artifacts));
+  auto held = share_held_time(host);
+  auto interface = std::make_shared<python::PythonInterface>(options, std::move(artifacts), held);
   interface->register_tools(host.registry());
-  host.on_status([interface] { return interface->status(); });
+  host.on_status([interface, held] {
+    mcp::Json status = interface->status();
+    status["held_s"] = held->seconds();
+    return status;
+  });
   host.on_load([interface](mcp::Context& context) { interface->load(context); });
   host.on_shutdown([interface] { interface->stop(); });
 }

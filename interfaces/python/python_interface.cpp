@@ -57,8 +57,11 @@ auto make_answers(const Json& options, std::shared_ptr<gpu_runtime::ArtifactStor
 }  // namespace
 
 PythonInterface::PythonInterface(const Json& options,
-                                 std::shared_ptr<gpu_runtime::ArtifactStore> artifacts) try
-    : workspace_(text_of(options, "workspace")), artifacts_(std::move(artifacts)) {
+                                 std::shared_ptr<gpu_runtime::ArtifactStore> artifacts,
+                                 std::shared_ptr<gpu_runtime::HeldTime> held) try
+    : workspace_(text_of(options, "workspace")),
+      artifacts_(std::move(artifacts)),
+      held_(std::move(held)) {
   const Json& manifest = options.at("manifest");
   for (const Json& one : manifest.at("tools")) {
     auto tool = mcp::tool_from_json(one);
@@ -83,6 +86,7 @@ PythonInterface::PythonInterface(const Json& options,
   child_options_.requires_python = text_of(own, "requires");
   child_options_.secrets = value_of<std::vector<std::string>>(given, "secrets");
   child_options_.env = value_of<std::map<std::string, std::string>>(given, "env");
+  child_options_.held = held_;
   child_options_.ask = make_answers(options, artifacts_);
 } catch (const Json::exception& e) {
   throw std::invalid_argument(
@@ -113,7 +117,6 @@ std::shared_ptr<Child> PythonInterface::child(std::string& refusal, bool& cold) 
       return nullptr;
     }
     ++failures_;
-    held_before_s_ += std::chrono::duration<double>(lived).count();
     child_.reset();
   }
   if (stopping_) {
@@ -154,17 +157,13 @@ mcp::CallToolResult PythonInterface::call(const mcp::Tool& tool, const Json& giv
 
   std::string refusal;
   bool cold = false;
+  const gpu_runtime::HeldTime::Share share(*held_);
   auto process = child(refusal, cold);
   if (!process) throw mcp::ToolError(tool.name + " " + refusal);
   Outcome outcome = process->call(tool.name, arguments, output, context);
   if (outcome.ran && outcome.error.empty()) {
     std::scoped_lock lock(mutex_);
     failures_ = 0;
-  }
-  double held_s = std::chrono::duration<double>(Clock::now() - process->began()).count();
-  {
-    std::scoped_lock lock(mutex_);
-    held_s += held_before_s_;
   }
   const double all_ms = std::chrono::duration<double, std::milli>(Clock::now() - begun).count();
   const double load_ms = cold ? std::max(0.0, all_ms - outcome.queue_ms - outcome.run_ms) : 0;
@@ -175,7 +174,7 @@ mcp::CallToolResult PythonInterface::call(const mcp::Tool& tool, const Json& giv
                                     {"batch_size", outcome.ran ? 1 : 0},
                                     {"tokens", 0},
                                     {"cold", cold},
-                                    {"gpu_held_s", rounded(held_s)}});
+                                    {"gpu_held_s", rounded(share.seconds())}});
   if (outcome.wrapped) context.set_meta("gpumcp/wrapped", true);
   if (!outcome.error.empty()) {
     const bool told =

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "gpu_runtime/artifacts.h"
+#include "gpu_runtime/held_time.h"
 #include "interfaces/python/child.h"
 #include "mcp/plugin.h"
 
@@ -15,7 +16,8 @@ namespace gpumcp::python {
 class PythonInterface : public std::enable_shared_from_this<PythonInterface> {
  public:
   // From the settings of a worker (mcp/plugin.h). Throws std::invalid_argument.
-  PythonInterface(const Json& options, std::shared_ptr<gpu_runtime::ArtifactStore> artifacts);
+  PythonInterface(const Json& options, std::shared_ptr<gpu_runtime::ArtifactStore> artifacts,
+                  std::shared_ptr<gpu_runtime::HeldTime> held);
 
   void register_tools(mcp::Registry& registry);
   // Starts the file's process and waits until the file is loaded. Throws ToolError: why it is not.
@@ -31,12 +33,12 @@ class PythonInterface : public std::enable_shared_from_this<PythonInterface> {
   std::vector<mcp::Tool> tools_;
   std::string workspace_;
   const std::shared_ptr<gpu_runtime::ArtifactStore> artifacts_;
+  const std::shared_ptr<gpu_runtime::HeldTime> held_;
 
   mutable std::mutex mutex_;
   // Guarded by mutex_:
   std::shared_ptr<Child> child_;
-  int failures_ = 0;          // processes that ended unasked, in a row and soon
-  double held_before_s_ = 0;  // by processes that are gone
+  int failures_ = 0;  // processes that ended unasked, in a row and soon
   bool stopping_ = false;
 };
 

@@ -2,7 +2,7 @@
 add_executable(gpu_runtime_base_test
   gpu_runtime/artifact_view_test.cpp gpu_runtime/artifacts_test.cpp gpu_runtime/bpe_test.cpp gpu_runtime/chat_template_test.cpp
   gpu_runtime/checkpoint_test.cpp
-  gpu_runtime/generation_config_test.cpp gpu_runtime/json_test.cpp
+  gpu_runtime/generation_config_test.cpp gpu_runtime/held_time_test.cpp gpu_runtime/json_test.cpp
   gpu_runtime/model_config_test.cpp gpu_runtime/model_store_test.cpp gpu_runtime/npy_test.cpp
   gpu_runtime/real_tokenizers_test.cpp gpu_runtime/safetensors_test.cpp gpu_runtime/sampler_test.cpp
   gpu_runtime/stop_strings_test.cpp gpu_runtime/tokenizer_test.cpp gpu_runtime/trie_test.cpp

@@ -118,6 +118,24 @@ TEST_CASE("held time counts from load to unload") {
   CHECK(rig.runtime.held_s() == 7);
 }
 
+TEST_CASE("a call's held time is its share, without the idling before it") {
+  Rig rig;
+  rig.model()->run({row_of(1)}, {});
+  rig.time += 50;
+  rig.recorder->hold();
+  double share = -1;
+  auto call = std::async(std::launch::async, [&] {
+    CallScope scope;
+    rig.model()->run({row_of(1)}, {});
+    share = scope.usage().gpu_held_s;
+  });
+  rig.recorder->wait_for_entered(2);
+  rig.time += 3;
+  rig.recorder->let_go();
+  call.get();
+  CHECK(share == 3);
+}
+
 TEST_CASE("idle time zero: the reaper unloads after the call") {
   Rig rig;
   RuntimeOptions options = rig.options();
