@@ -32,6 +32,7 @@ Command manifest_command();
 Command models_command();
 Command doctor_command();
 Command pull_command();
+Command run_command();
 Command serve_command();
 Command status_command();
 Command stop_command();

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "mcp/line_transport.h"
+#include "sandbox/ledger.h"
 #include "sandbox/manifest.h"
 
 extern char** environ;
@@ -199,7 +200,10 @@ mcp::Result<std::shared_ptr<WorkerProcess>> Launcher::start(const RuntimeFolder&
   // Sleeping at once costs a wake-up a loop: one text took 5.5 ms so, 2.4 ms with a spin of some
   // microseconds.
   std::vector<char*> environment;
-  for (char** variable = environ; *variable; ++variable) environment.push_back(*variable);
+  for (char** variable = environ; *variable; ++variable) {
+    const std::string_view line = *variable, name = line.substr(0, line.find('='));
+    if (name != kLedgerVariable && name != kRunVariable) environment.push_back(*variable);
+  }
   char passive[] = "OMP_WAIT_POLICY=PASSIVE", spin[] = "GOMP_SPINCOUNT=3000";
   if (!std::getenv("OMP_WAIT_POLICY") && !std::getenv("GOMP_SPINCOUNT")) {
     environment.push_back(passive);

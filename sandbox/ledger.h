@@ -19,6 +19,9 @@
 namespace gpumcp::sandbox {
 
 inline constexpr const char* kLedgerVariable = "GPUMCP_LEDGER";
+// Marks the processes of one agent run (agent_run.h). Neither reaches a worker, which serves
+// others.
+inline constexpr const char* kRunVariable = "GPUMCP_RUN";
 
 struct LedgerCall {
   std::string tool;
