@@ -20,6 +20,7 @@
 #include "mcp/client.h"
 #include "sandbox/files.h"
 #include "sandbox/launcher.h"
+#include "sandbox/manifest.h"
 
 extern char** environ;
 
@@ -34,12 +35,15 @@ using Clock = std::chrono::steady_clock;
 constexpr size_t kMaxLine = 64u << 20, kErrorTail = 4000;
 constexpr auto kSignalPause = std::chrono::seconds(2);  // from one signal to the next
 
-// A folder of this run's own, gone with it.
+// A folder of this run's own, gone with it. Not in /tmp: gemini reads no settings from where others
+// may write.
 class RunFolder {
  public:
   RunFolder() {
-    const char* base = std::getenv("TMPDIR");
-    std::string name = fmt::format("{}/gpumcp-run-XXXXXX", base && *base ? base : "/tmp");
+    std::error_code ignored;
+    const fs::path base = cache_folder() / "runs";
+    fs::create_directories(base, ignored);
+    std::string name = (base / "run-XXXXXX").string();
     if (mkdtemp(name.data())) path_ = name;
   }
   ~RunFolder() {
@@ -280,8 +284,8 @@ void settle_workers(const fs::path& ledger, double began, bool keep) {
     auto text = (*client)->request("gpumcp/status", "", {.timeout = std::chrono::seconds(3)});
     auto status = text ? mcp::parse_json(*text) : mcp::Result<mcp::Json>(mcp::Json());
     if (!text || !status || !status->is_object()) continue;
-    const bool ours = connection->started_at >= began && status->value("connections", 2) <= 1 &&
-                      status->value("calls_in_flight", 1) == 0;
+    // Calls that still run there were cancelled: theirs is the only connection, and it is gone.
+    const bool ours = connection->started_at >= began && status->value("connections", 2) <= 1;
     if (!ours || keep) {
       append_ledger(ledger, ledger_line(*id, ledger_now(), status->value("held_s", 0.0), false));
       continue;
@@ -337,8 +341,8 @@ mcp::Result<AgentOutcome> run_agent(const std::string& prompt, const mcp::Json& 
   const RunFolder folder;
   if (folder.path().empty())
     return fail(ErrorCode::io_error,
-                fmt::format("no folder can be made for the run: {}; TMPDIR names another place",
-                            std::strerror(errno)));
+                fmt::format("no folder can be made in {}: {}; GPUMCP_CACHE names another place",
+                            (cache_folder() / "runs").string(), std::strerror(errno)));
   const fs::path ledger =
       options.ledger.empty() ? folder.path() / "ledger.jsonl" : fs::absolute(options.ledger);
   if (std::ofstream file(ledger, std::ios::app); !file)

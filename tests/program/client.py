@@ -58,6 +58,14 @@ def wait_until(condition, timeout=10.0, what="condition"):
         pause.wait(0.02)
 
 
+def run_python(python, code, env, timeout=TIMEOUT_S):
+    """What a line of Python prints."""
+    done = subprocess.run([python, "-c", code], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, timeout=timeout)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 class Pipe:
     """A server as a child process. Messages that are no answer to request() are kept, in order, in `others`."""
 
