@@ -281,13 +281,22 @@ void settle_workers(const fs::path& ledger, double began, bool keep) {
     if (id == open.end()) continue;
     auto client = connect_worker(*connection, {.connect_timeout = std::chrono::seconds(3)});
     if (!client) continue;
-    auto text = (*client)->request("gpumcp/status", "", {.timeout = std::chrono::seconds(3)});
-    auto status = text ? mcp::parse_json(*text) : mcp::Result<mcp::Json>(mcp::Json());
-    if (!text || !status || !status->is_object()) continue;
-    // Calls that still run there were cancelled: theirs is the only connection, and it is gone.
-    const bool ours = connection->started_at >= began && status->value("connections", 2) <= 1;
-    if (!ours || keep) {
-      append_ledger(ledger, ledger_line(*id, ledger_now(), status->value("held_s", 0.0), false));
+    mcp::Json status;
+    bool alone = false, answers = true;
+    // The connections of what has just ended take a moment to go, and their calls to be cancelled.
+    for (const auto until = Clock::now() + std::chrono::seconds(3);;) {
+      auto text = (*client)->request("gpumcp/status", "", {.timeout = std::chrono::seconds(3)});
+      auto json = text ? mcp::parse_json(*text) : mcp::Result<mcp::Json>(mcp::Json());
+      answers = text && json && json->is_object();
+      if (!answers) break;
+      status = std::move(*json);
+      alone = status.value("connections", 2) <= 1;
+      if (alone || keep || connection->started_at < began || Clock::now() > until) break;
+      std::this_thread::sleep_for(milliseconds(50));
+    }
+    if (!answers) continue;
+    if (!alone || keep || connection->started_at < began) {
+      append_ledger(ledger, ledger_line(*id, ledger_now(), status.value("held_s", 0.0), false));
       continue;
     }
     if (!(*client)->request("gpumcp/stop", "", {.timeout = std::chrono::seconds(3)})) continue;
