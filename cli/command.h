@@ -33,6 +33,7 @@ Command models_command();
 Command doctor_command();
 Command pull_command();
 Command run_command();
+Command sandbox_command();
 Command serve_command();
 Command status_command();
 Command stop_command();

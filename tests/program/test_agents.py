@@ -153,6 +153,38 @@ def test_what_the_agent_left_running_is_ended_too(agents):
     client.wait_until(lambda: not os.path.exists(f"/proc/{pid}"), 5, "the agent's background process is gone")
 
 
+PROMPT = "I went to the restaurant and the food was"
+EXPERIMENT = [
+    {"text": "First, where does the model settle on its answer?",
+     "tools": [gpu("logit_lens", text="The capital of France is", target=" Paris")]},
+    {"text": "Now a direction from sad to glad, in the middle of the model.",
+     "tools": [gpu("contrast_vector", positive=["I love this film.", "What a wonderful day!", "This is the best meal ever."],
+                   negative=["I hate this film.", "What an awful day!", "This is the worst meal ever."], layers=[12])]},
+    {"text": "A handle that steers along it.",
+     "tools": [gpu("steer", vector={"$from": "uri", "then": "?slice=0"}, layers=[12], strength=3)]},
+    {"text": "What would it say next, steered?",
+     "tools": [gpu("next_tokens", text=PROMPT, top_k=5, steering=[{"handle": {"$from": "handle"}}])]},
+    {"text": "And in full, steered and not.",
+     "tools": [gpu("generate", prompt=PROMPT, max_new_tokens=16, temperature=0, steering=[{"handle": {"$from": "handle"}}]),
+               gpu("generate", prompt=PROMPT, max_new_tokens=16, temperature=0)]},
+    {"text": "At last how likely the glad ending is without steering.",
+     "tools": [gpu("score_text", text=PROMPT + " absolutely wonderful.")]},
+    {"text": "The direction changes what the model says; it can be used in later calls by its handle."}]
+
+
+def test_an_agent_uses_six_of_the_interpretability_tools_in_a_row(agents):
+    agents.model(EXPERIMENT)
+    done = agents.run("language_model", "interpretability", "--prompt", "Find a direction for gladness and show what it does.",
+                      "--workspace", agents.workspace, "--price", "3.95", "--json", timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    ledger = ledger_of(done)
+    assert ledger["failed"] == 0, agents.results()
+    assert ledger["tools"] == {"generate": 2, "contrast_vector": 1, "logit_lens": 1, "next_tokens": 1, "score_text": 1, "steer": 1}
+    steered, plain = [json.loads(text)["text"] for text in agents.seen()[5]["results"] if text.startswith("{")]
+    assert steered != plain, "the handle of one call steered another"
+    print(done.stderr)
+
+
 def test_a_failing_call_reaches_the_agent_and_the_ledger(agents):
     agents.model([{"tools": [gpu("scale", values="no list")]}, {"text": "It failed."}])
     done = agents.run(agents.interface, "--prompt", "Go.", "--workspace", agents.workspace, "--json")

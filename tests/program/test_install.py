@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 from conftest import BIN, ROOT
@@ -108,3 +109,10 @@ def test_a_program_takes_the_sdk_by_add_subdirectory(tmp_path):
     rules = build_alone(tmp_path / "program", f'add_subdirectory("{ROOT}" gpumcp EXCLUDE_FROM_ALL)')
     for part in ("gpu_runtime", "sandbox", "torch"):
         assert f"{ROOT}/{part}" not in rules and f"lib{part}" not in rules
+
+
+def test_the_python_package_that_is_installed_with_the_program_finds_it(installed):
+    env = {k: v for k, v in os.environ.items() if k not in ("GPUMCP_PROGRAM", "PYTHONPATH")}
+    done = subprocess.run([sys.executable, "-c", "from gpumcp.program import find_program; print(find_program())"],
+                          env={**env, "PYTHONPATH": str(installed / "share/gpumcp/python")}, capture_output=True, text=True)
+    assert done.stdout.strip() == str(installed / "bin/gpumcp"), done.stderr
