@@ -161,7 +161,7 @@ EXPERIMENT = [
      "tools": [gpu("contrast_vector", positive=["I love this film.", "What a wonderful day!", "This is the best meal ever."],
                    negative=["I hate this film.", "What an awful day!", "This is the worst meal ever."], layers=[12])]},
     {"text": "A handle that steers along it.",
-     "tools": [gpu("steer", vector={"$from": "uri", "then": "?slice=0"}, layers=[12], strength=3)]},
+     "tools": [gpu("steer", vector={"$from": "uri"}, layers=[12], strength=3)]},
     {"text": "What would it say next, steered?",
      "tools": [gpu("next_tokens", text=PROMPT, top_k=5, steering=[{"handle": {"$from": "handle"}}])]},
     {"text": "And in full, steered and not.",

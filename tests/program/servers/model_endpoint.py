@@ -6,9 +6,9 @@ The script is a list of turns; each says some text, or calls tools, or both, aft
     [{"think": 0.1, "text": "I look.", "tools": [{"server": "gpumcp", "tool": "get_embedding", "arguments": {"text": "hi"}}]},
      {"tools": [{"shell": "python3 -c '…'"}]},
      {"text": "Done."}]
-An argument {"$from": "uri", "then": "?slice=0"} is the value of that key in what tools have answered so far, the newest
-first, and that text behind it. Which turn is next follows from the conversation that a request carries, so requests may be
-repeated. The log gets a line for each request that was a turn: {"turn", "tools": [names that the model was offered], "results": [texts of the newest tool results]}.
+An argument {"$from": "uri"} is the value of that key in what tools have answered so far, the newest first. Which turn is
+next follows from the conversation that a request carries, so requests may be repeated. The log gets a line for each request
+that was a turn: {"turn", "tools": [names that the model was offered], "results": [texts of the newest tool results]}.
 """
 
 import http.server
@@ -33,12 +33,12 @@ def texts_in(value):
 def filled(arguments, results):
     """The arguments, with what earlier results gave."""
     if isinstance(arguments, dict):
-        if "$from" in arguments:
+        if set(arguments) == {"$from"}:
             pattern = re.compile(r'\\?"' + re.escape(arguments["$from"]) + r'\\?"\s*:\s*\\?"([^"\\]+)')
             for text in reversed(results):
                 found = pattern.search(text)
                 if found:
-                    return found[1] + arguments.get("then", "")
+                    return found[1]
             return f"no result has {arguments['$from']}"
         return {key: filled(value, results) for key, value in arguments.items()}
     if isinstance(arguments, list):
