@@ -28,6 +28,7 @@ Command config_command();
 Command embed_command();
 Command expose_command();
 Command generate_command();
+Command isolated_command();
 Command manifest_command();
 Command models_command();
 Command doctor_command();

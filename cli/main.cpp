@@ -51,7 +51,7 @@ int main(int argc, char** argv) {
        {serve_command(), call_command(), tools_command(), embed_command(), tokenize_command(),
         generate_command(), models_command(), pull_command(), status_command(), stop_command(),
         doctor_command(), config_command(), run_command(), sandbox_command(), expose_command(), manifest_command(),
-        worker_command(), version_command()}) {
+        worker_command(), isolated_command(), version_command()}) {
     names.push_back(command.name);
     CLI::App* sub = app.add_subcommand(command.name, command.summary);
     sub->footer(fmt::format("Examples:\n{}", command.examples));

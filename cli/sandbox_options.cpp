@@ -100,6 +100,14 @@ void SandboxOptions::declare_worker(CLI::App& app) {
   app.add_option("--cancel-grace", cancel_grace_s,
                  "seconds that a cancelled call may go on before its worker is replaced")
       ->capture_default_str();
+  app.add_flag("--isolate{auto}", isolate,
+               "interfaces reach only what they need and what --network, --read and --write say; "
+               "=bubblewrap or =landlock demands one of the two");
+  app.add_flag("--network", network, "isolated interfaces may use the network");
+  app.add_option("--read", read, "a folder that isolated interfaces may read; repeatable")
+      ->type_name("DIR");
+  app.add_option("--write", write, "a folder that isolated interfaces may write; repeatable")
+      ->type_name("DIR");
   app.add_option("--python", python, "Python interfaces: the version (3.11) or interpreter to use")
       ->type_name("VERSION|PATH");
   app.add_option("--python-package", python_packages,
@@ -175,6 +183,10 @@ SandboxOptions SandboxOptions::resolved() const {
   take("--warm-idle", out.warm_idle, file.warm_idle);
   take("--device-memory", out.device_memory, file.device_memory);
   take("--host-memory", out.host_memory, file.host_memory);
+  take("--isolate", out.isolate, file.isolate);
+  out.network = out.network || file.network;
+  out.read.insert(out.read.end(), file.read_folders.begin(), file.read_folders.end());
+  out.write.insert(out.write.end(), file.write_folders.begin(), file.write_folders.end());
   out.file_models = file.models;
   out.model_idle.insert(out.model_idle.begin(), file.model_idle.begin(), file.model_idle.end());
   out.pin.insert(out.pin.begin(), file.pin.begin(), file.pin.end());
@@ -261,6 +273,10 @@ std::vector<std::string> SandboxOptions::words() const {
   if (call_timeout != standard.call_timeout) add("--call-timeout", call_timeout);
   if (load_timeout != standard.load_timeout) add("--load-timeout", load_timeout);
   if (!start_timeout.empty()) add("--start-timeout", start_timeout);
+  if (!isolate.empty()) out.push_back("--isolate=" + isolate);
+  if (network) out.push_back("--network");
+  for (auto& one : read) add("--read", full(one));
+  for (auto& one : write) add("--write", full(one));
   for (auto& one : model_idle) add("--model-idle", one);
   for (auto& one : pin) add("--pin", one);
   if (!warm_idle.empty()) add("--warm-idle", warm_idle);
@@ -414,6 +430,10 @@ sandbox::SandboxConfig SandboxOptions::config(
   config.provider = provider;
   config.gpu = gpu;
   config.gpu_count = gpu_count;
+  config.isolate = isolate;
+  config.network = network;
+  for (auto& one : read) config.read.push_back(fs::absolute(one).lexically_normal());
+  for (auto& one : write) config.write.push_back(fs::absolute(one).lexically_normal());
   const double idle_s = seconds_of("--idle", idle);
   config.idle_s = std::isfinite(idle_s) ? std::optional(idle_s) : std::nullopt;
   if (std::string problem = config.problem(); !problem.empty())

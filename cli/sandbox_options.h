@@ -28,6 +28,9 @@ struct SandboxOptions {
   std::string call_timeout = "never", load_timeout = "1800", start_timeout;
   std::vector<std::string> dtypes, adapters, bases;  // NAME=VALUE
   std::vector<std::string> hidden;                   // names
+  std::string isolate;
+  bool network = false;
+  std::vector<std::string> read, write;
   double cancel_grace_s = 5;
   int threads = 0;
   // Tools of the worker that only this program calls (interfaces/shell); served beside the others.

@@ -31,7 +31,8 @@ class PluginHost {
   //   of which model it is), adapter FOLDER (of a LoRA adapter; NAME is then `base` with it), base
   //   NAME (empty: as the adapter says)}} · load_timeout_s S; S is a number of seconds or "never"
   // For a host of interface files in another language (sandbox/host_library.h): source PATH ·
-  //   manifest {…} · scripts PATH · environments PATH · python {packages, version, env, secrets}
+  //   manifest {…} · scripts PATH · environments PATH · python {packages, version, env, secrets} ·
+  //   wrap [WORD…] (goes before the command that runs the file's code)
   virtual const Json& options() const = 0;
   // Asked by `status`; runs on any thread, must be quick and must not wake a device.
   virtual void on_status(std::function<Json()> status) = 0;

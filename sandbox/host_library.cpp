@@ -132,11 +132,13 @@ mcp::Result<Manifest> load_source_manifest(const fs::path& source) {
   return manifest;
 }
 
-mcp::Json host_options(const Manifest& manifest, const SandboxConfig& config) {
+mcp::Json host_options(const Manifest& manifest, const SandboxConfig& config,
+                       const std::vector<std::string>& wrap) {
   return {{"source", manifest.library.string()},
           {"manifest", manifest.source},
           {"scripts", scripts_folder().string()},
           {"environments", (cache_folder() / "environments").string()},
+          {"wrap", wrap},
           {"python",
            {{"packages", config.python_packages},
             {"version", config.python_version},

@@ -21,6 +21,8 @@ mcp::Result<Manifest> load_source_manifest(const std::filesystem::path& source);
 mcp::Result<Manifest> make_source_manifest(const std::filesystem::path& source);
 
 // What the host library is told besides the worker's own settings.
-mcp::Json host_options(const Manifest& manifest, const SandboxConfig& config);
+// `wrap`: words before the command that it starts (isolation.h).
+mcp::Json host_options(const Manifest& manifest, const SandboxConfig& config,
+                       const std::vector<std::string>& wrap);
 
 }  // namespace gpumcp::sandbox

@@ -118,6 +118,11 @@ std::string SandboxConfig::problem() const {
     if (!(seconds > 0))
       return fmt::format("a timeout of {} s: expected more than 0, or never", seconds);
   }
+  if (!isolate.empty() && isolate != "auto" && isolate != "bubblewrap" && isolate != "landlock")
+    return fmt::format("isolate \"{}\": expected auto, bubblewrap or landlock", isolate);
+  // Said without isolation they would promise what nobody keeps.
+  if (isolate.empty() && (network || !read.empty() || !write.empty()))
+    return "network, read and write say what isolated interfaces may reach: add isolate";
   for (size_t i = 0; i < models.size(); ++i) {
     const ModelConfig& model = models[i];
     if (model.name.empty() || model.name.find('=') != model.name.npos)
@@ -166,6 +171,12 @@ Json SandboxConfig::to_json() const {
   if (warm_idle_s) json["warm_idle_s"] = time_json(*warm_idle_s);
   for (auto& [name, seconds] : model_idle_of) json["model_idle_of"][name] = time_json(seconds);
   if (!pin.empty()) json["pin"] = pin;
+  if (!isolate.empty()) {
+    json["isolate"] = isolate;
+    json["network"] = network;
+    json["read"] = paths_json(read);
+    json["write"] = paths_json(write);
+  }
   json["idle_s"] = idle_s ? Json(*idle_s) : Json(nullptr);
   return json;
 }
@@ -198,6 +209,10 @@ SandboxConfig SandboxConfig::from_json(const Json& json) try {
   for (auto& [name, seconds] : idle_of.items())
     config.model_idle_of[name] = time_of(idle_of, name.c_str(), 0);
   config.pin = json.value("pin", std::vector<std::string>{});
+  config.isolate = json.value("isolate", "");
+  config.network = json.value("network", false);
+  config.read = paths_of(json.value("read", Json::array()));
+  config.write = paths_of(json.value("write", Json::array()));
   const Json& idle = json.at("idle_s");
   config.idle_s = idle.is_null() ? std::nullopt : std::optional(idle.get<double>());
   return config;

@@ -58,6 +58,12 @@ struct SandboxConfig {
   std::map<std::string, double> model_idle_of = {};  // by model
   std::vector<std::string> pin = {};                 // stay loaded once they are
 
+  // Interface code reaches only what it needs and what these say (isolation.h). isolate: empty for
+  // not at all, auto, bubblewrap or landlock. Folders are read and written with all below them.
+  std::string isolate = {};
+  bool network = false;
+  std::vector<std::filesystem::path> read = {}, write = {};
+
   std::vector<std::filesystem::path> interfaces = {};  // shared libraries or source files, absolute
   std::vector<std::string> interface_names = {};       // in their order; empty: their own
   std::vector<std::filesystem::path> dependencies = {};  // files that source files are read from

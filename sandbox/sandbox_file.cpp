@@ -146,7 +146,8 @@ SandboxFile read_tables(const Reader& reader, const toml::table& root) {
                                  "start_timeout", "cancel_grace", "device_memory",
                                  "host_memory",   "model_idle",   "warm_idle",
                                  "workspace",     "python",       "python_packages",
-                                 "secrets",       "env"});
+                                 "secrets",       "env",          "isolate",
+                                 "network",       "read",         "write"});
     out.name = reader.text(*sandbox, "name");
     out.provider = reader.text(*sandbox, "provider");
     out.gpu = reader.text(*sandbox, "gpu");
@@ -169,6 +170,19 @@ SandboxFile read_tables(const Reader& reader, const toml::table& root) {
     out.python_packages = reader.texts(*sandbox, "python_packages");
     out.secrets = reader.texts(*sandbox, "secrets");
     out.env = reader.variables(*sandbox, "env");
+    if (const toml::node* isolate = sandbox->get("isolate")) {
+      if (isolate->is_boolean())
+        out.isolate = reader.flag(*sandbox, "isolate") ? "auto" : "";
+      else
+        out.isolate = reader.text(*sandbox, "isolate");
+      SandboxConfig alone;
+      alone.isolate = *out.isolate;
+      if (std::string problem = alone.problem(); !problem.empty()) reader.wrong(isolate, problem);
+    }
+    out.network = reader.flag(*sandbox, "network");
+    for (auto& path : reader.texts(*sandbox, "read")) out.read_folders.push_back(reader.full(path));
+    for (auto& path : reader.texts(*sandbox, "write"))
+      out.write_folders.push_back(reader.full(path));
   }
   for (const toml::table* model : reader.tables(root, "model")) {
     reader.check_keys(*model,

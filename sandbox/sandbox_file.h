@@ -20,6 +20,10 @@
 //   python = "3.11"
 //   python_packages = ["torch", "transformers"]
 //   secrets = ["HF_TOKEN"]
+//   isolate = true                    # interfaces reach only what they need and what these say;
+//   network = false                   # true is "auto": "bubblewrap" or "landlock", whichever works
+//   read = ["data"]
+//   write = ["results"]
 //   env = { TOKENIZERS_PARALLELISM = "false" }
 //
 //   [[model]]
@@ -63,6 +67,9 @@ struct SandboxFile {
   std::optional<int> gpu_count, threads;
   std::optional<double> cancel_grace_s;
   // As the command line has them.
+  std::optional<std::string> isolate;  // as SandboxConfig has it
+  bool network = false;
+  std::vector<std::string> read_folders, write_folders;
   std::optional<std::string> call_timeout, load_timeout, start_timeout, warm_idle, device_memory,
       host_memory;
   std::vector<std::string> model_idle, pin;  // S or NAME=S; NAME

@@ -20,6 +20,7 @@
 #include "sandbox/carried.h"
 #include "sandbox/host_library.h"
 #include "sandbox/ledger.h"
+#include "sandbox/isolation.h"
 #include "sandbox/manifest.h"
 #include "sandbox/plugin_loader.h"
 #include "sandbox/relay.h"
@@ -109,6 +110,12 @@ class Worker {
         host_(registry_, plugin_options(config_), !options.stdio),
         for_fronts_(!options.stdio || options.config_stdin) {}
 
+  // How its interfaces are isolated, and where their own folders go.
+  void set_isolation(std::string how, std::filesystem::path scratch) {
+    isolation_ = std::move(how);
+    scratch_ = std::move(scratch);
+  }
+
   mcp::Result<void> load() {
     if (auto ok = config_.provider == "local" ? load_interfaces() : load_relay(); !ok) return ok;
     if (for_fronts_ && !relay_)
@@ -164,8 +171,14 @@ class Worker {
         if (host_library) {
           auto manifest = load_manifest(library);
           if (!manifest) return tl::unexpected(std::move(manifest.error()));
+          std::vector<std::string> wrap;
+          if (!isolation_.empty()) {
+            const auto own = scratch_ / std::to_string(i);
+            std::filesystem::create_directory(own);
+            wrap = isolation_words(config_, isolation_, library, own);
+          }
           interface_hosts_.push_back(
-              std::make_unique<InterfaceHost>(host_, host_options(*manifest, config_)));
+              std::make_unique<InterfaceHost>(host_, host_options(*manifest, config_, wrap)));
           (*entry)->load(*interface_hosts_.back());
         } else {
           (*entry)->load(host_);
@@ -228,6 +241,7 @@ class Worker {
   int serve_stdio() {
     const int code = server_.serve_stdio();
     host_.shutdown();
+    remove_scratch();
     return code;
   }
 
@@ -309,6 +323,7 @@ class Worker {
       spdlog::error("at the end: {}", e.what());  // a full disk, say: what was to be kept is lost
     }
     close_ledgers();
+    remove_scratch();
     spdlog::info("leaving: {}", why);
     auto lock = folder.lock();
     if (!folder.read_connection()) folder.remove(true);  // else another worker lives there by now
@@ -320,6 +335,10 @@ class Worker {
     return connection && connection->pid == getpid();
   }
 
+  void remove_scratch() const {
+    std::error_code ignored;
+    if (!scratch_.empty()) std::filesystem::remove_all(scratch_, ignored);
+  }
   size_t stuck_calls() const { return server_.abandoned_before(Clock::now() - grace()); }
 
   mcp::Json status() {
@@ -352,6 +371,8 @@ class Worker {
   const std::string ledger_id_ = fmt::format("{}-{:.3f}", getpid(), ledger_now());
   std::mutex ledgers_mutex_;
   std::set<std::string> ledgers_;  // guarded by it
+  std::string isolation_;  // empty: none
+  std::filesystem::path scratch_;
   const Clock::time_point born_ = server_.last_activity();
 };
 
@@ -380,6 +401,50 @@ mcp::Tool load_tool() {
 }
 
 namespace {
+
+// Folders of workers that ended without tidying up.
+void sweep_scratch(const std::filesystem::path& root) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  for (auto& entry : fs::directory_iterator(root, ignored)) {
+    const std::string name = entry.path().filename().string();
+    const int pid = std::atoi(name.substr(name.rfind('-') + 1).c_str());
+    if (pid > 0 && kill(pid, 0) != 0 && errno == ESRCH) fs::remove_all(entry.path(), ignored);
+  }
+}
+
+// Isolates this process if its interfaces are its own code, before it has a thread. Returns how
+// interfaces are to be isolated, and the folder of theirs. Throws std::runtime_error.
+std::pair<std::string, std::filesystem::path> isolate(const SandboxConfig& config,
+                                                      const RuntimeFolder* folder) {
+  namespace fs = std::filesystem;
+  if (config.isolate.empty() || config.provider != "local") return {};
+  bool native = false;
+  bool python = false;
+  for (auto& interface : config.interfaces) (find_host_library(interface) ? python : native) = true;
+  const std::string how = choose_isolation(config.isolate, native);
+  if (native && python && !config.python_packages.empty())
+    throw std::runtime_error(
+        "isolate: python_packages are fetched by the worker, which has no network when native "
+        "interfaces are isolated: serve the two in sandboxes of their own");
+  const fs::path root = cache_folder() / "isolated";
+  sweep_scratch(root);
+  const fs::path scratch = root / fmt::format("{}-{}", config.key(), getpid());
+  fs::create_directories(scratch);
+  fs::permissions(scratch, fs::perms::owner_all);
+  if (native) {
+    const fs::path artifacts = cache_folder() / "artifacts" / config.key();
+    const fs::path workspace = cache_folder() / "workspace";
+    for (auto& own : {artifacts, workspace}) fs::create_directories(own);
+    std::vector<fs::path> write = {artifacts, workspace}, entries = {root};
+    if (folder) {
+      write.push_back(folder->path());
+      entries.push_back(folder->path().parent_path());
+    }
+    isolate_worker(config, scratch, write, entries);
+  }
+  return {how, scratch};
+}
 
 void report(int ready_fd, std::string_view text) {
   if (ready_fd < 0) return;
@@ -423,7 +488,9 @@ int run_carried_worker() {
   };
   try {
     WorkerOptions options{.config = unpack_config(read_first_line()), .stdio = true};
+    auto [how, scratch] = isolate(options.config, nullptr);
     Worker* worker = new Worker(options);
+    worker->set_isolation(how, scratch);
     if (auto ok = worker->load(); !ok) return fail(ok.error().message);
     say_hello(mcp::Json::object());
     const int code = worker->serve_stdio();
@@ -445,14 +512,25 @@ int run_worker(const WorkerOptions& options) {
     return 1;
   };
   if (options.config_stdin) return run_carried_worker();
+  std::optional<RuntimeFolder> folder;
+  if (!options.stdio) {
+    auto opened = RuntimeFolder::open(options.config.key());
+    if (!opened) return fail(opened.error());
+    folder = std::move(*opened);
+  }
+  std::pair<std::string, std::filesystem::path> isolation;
+  try {
+    isolation = isolate(options.config, folder ? &*folder : nullptr);
+  } catch (const std::exception& e) {
+    return fail({mcp::ErrorCode::io_error, e.what()});
+  }
   // On the heap and never destroyed: a call that hangs would keep its destructor.
   Worker* worker = new Worker(options);
+  worker->set_isolation(isolation.first, isolation.second);
   if (options.stdio) {
     if (auto ok = worker->load(); !ok) return fail(ok.error());
     return worker->serve_stdio();
   }
-  auto folder = RuntimeFolder::open(options.config.key());
-  if (!folder) return fail(folder.error());
   if (auto ok = worker->load(); !ok) return fail(ok.error());
   auto listener = mcp::listen_unix(folder->socket());
   if (!listener) return fail(listener.error());

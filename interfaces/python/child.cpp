@@ -293,8 +293,11 @@ void Child::spawn(const std::string& python) {
 
   pid_t pid = 0;
   try {
-    pid = start({python, (options_.scripts / "run_host.py").string(), "serve"}, environment,
-                {{-1, 0}, {log[1], 1}, {log[1], 2}, {pair[1], kChildSocket}});
+    std::vector<std::string> command = options_.wrap;
+    for (const std::string& word :
+         {python, (options_.scripts / "run_host.py").string(), std::string("serve")})
+      command.push_back(word);
+    pid = start(command, environment, {{-1, 0}, {log[1], 1}, {log[1], 2}, {pair[1], kChildSocket}});
   } catch (const std::exception& e) {
     for (int fd : {pair[0], pair[1], log[0], log[1]}) ::close(fd);
     throw std::runtime_error(fmt::format(

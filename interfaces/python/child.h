@@ -35,6 +35,7 @@ struct ChildOptions {
   std::vector<std::string> tools;      // what the file must expose
   std::vector<std::string> packages, secrets;
   std::map<std::string, std::string> env;
+  std::vector<std::string> wrap;         // words before the command
   std::string version, requires_python;  // of Python: "3.11", or an interpreter's path; ">=3.10"
   std::string device = "auto";
   int threads = 0;

@@ -74,6 +74,7 @@ PythonInterface::PythonInterface(const Json& options,
   child_options_.environments = text_of(options, "environments");
   child_options_.device = text_of(options, "device").empty() ? "auto" : text_of(options, "device");
   child_options_.threads = value_of<int>(options, "threads");
+  child_options_.wrap = value_of<std::vector<std::string>>(options, "wrap");
   if (const auto limit = options.find("load_timeout_s");
       limit != options.end() && limit->is_number())
     child_options_.load_timeout_s = limit->get<double>();

@@ -41,6 +41,9 @@ host_memory = "20G"
 python_packages = ["torch", "transformers"]
 env = { A = "b" }
 workspace = "work"
+isolate = true
+read = ["data"]
+write = ["/results"]
 
 [[model]]
 name = "org/model"
@@ -89,6 +92,10 @@ file = "embeddings"
   CHECK(config->interfaces[1].name == "embeddings");
   CHECK(config->interfaces[1].file == "embeddings");
   CHECK_FALSE(config->device);
+  CHECK(config->isolate == "auto");
+  CHECK(config->read_folders == std::vector{(file.folder.path() / "data").string()});
+  CHECK(config->write_folders == std::vector<std::string>{"/results"});
+  CHECK_FALSE(config->network);
 }
 
 TEST_CASE("an adapter is checked where it is written down") {
@@ -138,6 +145,8 @@ TEST_CASE("an error names the line and what was expected") {
             .find("dtype int3: expected float32") != std::string::npos);
   CHECK(file.error("[[model]]\nname = \"a\"\n[[model]]\nname = \"a\"\n")
             .starts_with("gpumcp.toml:3: model a: it is listed twice"));
+  CHECK(file.error("[sandbox]\nisolate = \"jail\"\n")
+            .starts_with("gpumcp.toml:2: isolate \"jail\": expected auto, bubblewrap"));
   CHECK(file.error("[sandbox\n").starts_with("gpumcp.toml:1: "));
   CHECK(SandboxFile::read(file.folder.path() / "none.toml").error().message.find("none.toml") !=
         std::string::npos);

@@ -2,12 +2,14 @@
 // print and throw. No torch, so that a worker starts in milliseconds. Every tool may run on any
 // number of threads at once.
 #include <gpumcp/interface.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <mutex>
 
 using namespace gpumcp;
@@ -69,6 +71,23 @@ GPUMCP_INTERFACE(test_tools, interface) {
       "throw_error", "Fails with the message.",
       [](const std::string& message) { throw std::runtime_error(message); },
       arg("message", "What the error says."));
+  interface.expose(
+      "read_file", "The text of a file.",
+      [](const std::string& path) {
+        std::FILE* file = std::fopen(path.c_str(), "r");
+        if (!file) throw std::runtime_error(path + ": " + std::strerror(errno));
+        char text[4096];
+        const size_t size = std::fread(text, 1, sizeof text, file);
+        std::fclose(file);
+        return std::string(text, size);
+      },
+      arg("path", "Which."));
+  interface.expose("open_socket", "Opens a socket for TCP.", [] {
+    const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0) throw std::runtime_error(std::string("socket: ") + std::strerror(errno));
+    ::close(fd);
+    return std::string("opened");
+  });
   interface.expose("pid", "The id of the process that runs the tools.",
                    []() -> int64_t { return ::getpid(); });
 }
