@@ -166,6 +166,7 @@ void Interpreter::run_loop(const Statement& s, const ScopePtr& scope, std::strin
     };
   }
   for (; loop->at < loop->items.size(); ++loop->at) {
+    budget_.spend(10);  // a turn makes a scope, however little it does there
     const auto own = std::make_shared<Scope>(Scope{{}, scope});
     assign(*s.target, loop->items[loop->at], own);
     own->set("loop", loop);

@@ -24,7 +24,7 @@ struct Scope {
 };
 
 struct RenderLimits {
-  std::int64_t work = 50'000'000;  // units of Budget; a long chat costs about 100 a message
+  std::int64_t work = 20'000'000;  // units of Budget, half a second; a long chat costs about 200 a message
   std::size_t output = 16u << 20;  // bytes
   int nesting = 1000;              // statements, expressions and macros within one another
 };
@@ -65,7 +65,7 @@ class Interpreter {
                             " deep when it runs");
       }
       ++depth;
-      interpreter.budget_.spend(1);
+      interpreter.budget_.spend(2);
     }
     ~Depth() { --depth; }
     int& depth;

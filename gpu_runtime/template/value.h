@@ -25,8 +25,8 @@ class TemplateError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// What a rendering may still do: a value looked at costs 1, text its bytes. A template is hostile
-// input, and a few of its lines can ask for a lifetime of work.
+// What a rendering may still do: a value looked at costs 1, text its bytes, a turn of a
+// loop 10. A template is hostile input, and a few of its lines can ask for a lifetime of work.
 class Budget {
  public:
   explicit Budget(std::int64_t units) : left_(units) {}
