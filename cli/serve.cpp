@@ -12,6 +12,7 @@
 #include "mcp/http_server.h"
 #include "mcp/line_transport.h"
 #include "sandbox/artifact_get.h"
+#include "sandbox/metrics.h"
 
 namespace gpumcp::cli {
 namespace {
@@ -63,6 +64,7 @@ int serve_http(sandbox::FrontServer& front, const ServeOptions& options) {
   http.allowed_origins = options.allowed_origins;
   if (!options.token_file.empty()) http.token = read_token(options.token_file);
   http.get.push_back(sandbox::artifact_get(*front.front));
+  http.get.push_back(sandbox::metrics_get(*front.front));
   auto server = mcp::HttpServer::listen(*front.server, http);
   if (!server) throw std::runtime_error(server.error().message);
   mcp::ExitWatch watch([&] {

@@ -54,14 +54,34 @@ fs::path place(const Json& interface) {
   return fs::canonical(to / main);
 }
 
+// An author's library: where it was, if it is the same there, else in the cache, with its manifest.
+fs::path place_library(const Json& one, const fs::path& library) {
+  const auto bytes = mcp::base64_decode(one.at("bytes").get<std::string>());
+  if (!bytes) throw std::invalid_argument("a carried library is no base64");
+  if (read_file(library) == *bytes) return library;
+  const fs::path name = safe_relative(library.filename().string());
+  const fs::path to =
+      cache_folder() / "carried" / fmt::format("{:016x}", hash_bytes(*bytes)) / name;
+  write_file(to, *bytes);
+  write_file(fs::path(to).replace_extension(".json"), mcp::to_text(one.at("manifest")));
+  return fs::canonical(to);
+}
+
 }  // namespace
 
-std::string pack_config(const SandboxConfig& config, const std::vector<Manifest>& manifests) {
+std::string pack_config(const SandboxConfig& config, const std::vector<Manifest>& manifests,
+                        Json callback) {
   Json interfaces = Json::array(), secrets = Json::object();
   for (const Manifest& manifest : manifests) {
-    if (manifest.dependencies.empty()) {  // a library: the same build has its own
-      interfaces.push_back(
-          {{"library", manifest.library.string()}, {"name", manifest.library.stem().string()}});
+    if (manifest.dependencies.empty()) {
+      Json one = {{"library", manifest.library.string()},
+                  {"name", manifest.library.stem().string()}};
+      // The same build has its own of those that come with gpumcp; an author's goes along.
+      if (!is_built_in(manifest.library)) {
+        one["bytes"] = mcp::base64_encode(read_file(manifest.library));
+        one["manifest"] = manifest.to_json();
+      }
+      interfaces.push_back(std::move(one));
       continue;
     }
     const fs::path folder = manifest.library.parent_path();
@@ -78,9 +98,11 @@ std::string pack_config(const SandboxConfig& config, const std::vector<Manifest>
   Json json = config.to_json();
   json["key"] = config.key();
   json["provider"] = "local";
-  return mcp::to_text({{"config", std::move(json)},
-                       {"interfaces", std::move(interfaces)},
-                       {"secrets", std::move(secrets)}});
+  Json all = {{"config", std::move(json)},
+              {"interfaces", std::move(interfaces)},
+              {"secrets", std::move(secrets)}};
+  if (!callback.is_null()) all["callback"] = std::move(callback);
+  return mcp::to_text(all);
 }
 
 SandboxConfig unpack_config(std::string_view line) try {
@@ -100,7 +122,9 @@ SandboxConfig unpack_config(std::string_view line) try {
     }
     std::error_code ignored;
     const fs::path library = one.at("library").get<std::string>();
-    if (fs::is_regular_file(library, ignored)) {
+    if (one.contains("bytes")) {
+      config.interfaces.push_back(place_library(one, library));
+    } else if (fs::is_regular_file(library, ignored)) {
       config.interfaces.push_back(library);
     } else {
       auto found = find_interface(one.at("name").get<std::string>());

@@ -12,8 +12,10 @@
 
 namespace gpumcp::sandbox {
 
-// Without the newline. Reads secrets from this environment.
-std::string pack_config(const SandboxConfig& config, const std::vector<Manifest>& manifests);
+// Without the newline. Reads secrets from this environment. `callback`: where the worker may
+// connect to instead of its stdin and stdout (callback.h); null: nowhere.
+std::string pack_config(const SandboxConfig& config, const std::vector<Manifest>& manifests,
+                        mcp::Json callback = nullptr);
 // Sets the secrets in this environment, writes what must be written. Throws std::invalid_argument,
 // std::runtime_error.
 SandboxConfig unpack_config(std::string_view line);

@@ -20,6 +20,7 @@ using mcp::ErrorCode;
 
 // What may wait for a worker to start.
 constexpr size_t kMaxWaiting = 1024, kMaxWaitingBytes = 64u << 20;
+constexpr auto kLeavingPatience = std::chrono::seconds(2);  // until a leaving worker is off the map
 constexpr int kMaxSends = 4;  // a call goes to this many leaving workers, not more
 constexpr auto kPatience =
     std::chrono::milliseconds(2500);  // a shorter pause is waited for, a longer one told
@@ -109,13 +110,35 @@ void Front::attach(mcp::Server& server, std::vector<Manifest> manifests) {
 void Front::forward(std::shared_ptr<mcp::ForwardedRequest> request) {
   auto forward = std::make_shared<Forward>();
   forward->request = std::move(request);
-  if (!options_.ledger.empty()) forward->begun = ledger_now();
+  if (!options_.ledger.empty() || counting_) forward->begun = ledger_now();
   submit(std::move(forward));
 }
 
+std::string Front::queue_metrics() {
+  std::scoped_lock lock(mutex_);
+  return fmt::format(
+      "# HELP gpumcp_calls_waiting Calls that wait for a worker to start.\n"
+      "# TYPE gpumcp_calls_waiting gauge\ngpumcp_calls_waiting {}\n",
+      waiting_.size());
+}
+
+mcp::Json Front::worker_status() {
+  std::shared_ptr<Link> link;
+  {
+    std::scoped_lock lock(mutex_);
+    if (link_ && !link_->leaving && !link_->closed) link = link_;
+  }
+  if (!link) return nullptr;
+  const auto text =
+      link->client->request("gpumcp/status", "", {.timeout = std::chrono::seconds(3)});
+  if (!text) return nullptr;
+  auto json = mcp::parse_json(*text);
+  return json && json->is_object() ? std::move(*json) : mcp::Json(nullptr);
+}
+
 // Once a call; `result` is its JSON, or empty if it has none.
-void Front::enter(Forward& forward, std::string_view result) const {
-  if (options_.ledger.empty() || forward.request->method() != "tools/call" ||
+void Front::enter(Forward& forward, std::string_view result) {
+  if (forward.begun == 0 || forward.request->method() != "tools/call" ||
       forward.entered.exchange(true))
     return;
   LedgerCall call{.tool = forward.request->name(),
@@ -123,7 +146,8 @@ void Front::enter(Forward& forward, std::string_view result) const {
                   .ended = ledger_now(),
                   .failed = result.empty()};
   if (!result.empty()) read_usage(result, call);
-  append_ledger(options_.ledger, ledger_line(call));
+  if (counting_) metrics_.add(call.tool, call.ended - call.begun, call.failed, call.gpu_s);
+  if (!options_.ledger.empty()) append_ledger(options_.ledger, ledger_line(call));
 }
 
 void Front::submit(std::shared_ptr<Forward> forward) {
@@ -208,6 +232,8 @@ void Front::send(const std::shared_ptr<Link>& link, std::shared_ptr<Forward> for
     if (refused) {
       std::scoped_lock lock(mutex_);
       link->leaving = true;
+      refused_pid_ = link->pid;
+      refused_at_ = Clock::now();
     }
     const bool unbegun = refused || (link->leaving && link->running == 0);
     if (unbegun && forward->sends < kMaxSends) return submit(forward);
@@ -338,6 +364,13 @@ void Front::connect(std::unique_lock<std::mutex>& lock) {
   };
   auto attached = launcher_.attach(std::move(client_options));
   lock.lock();
+  if (attached && attached->pid == refused_pid_ && Clock::now() - refused_at_ < kLeavingPatience) {
+    lock.unlock();
+    attached->client.reset();
+    lock.lock();
+    wake_.wait_for(lock, std::chrono::milliseconds(25), [&] { return stopping_; });
+    return;
+  }
   if (attached) {
     link->client = std::move(attached->client);
     link->process = std::move(attached->process);

@@ -11,6 +11,7 @@
 // Thread-safe. Destruction stops waiting for the worker; the worker lives on and idles out.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <list>
@@ -22,6 +23,7 @@
 #include "mcp/server.h"
 #include "sandbox/launcher.h"
 #include "sandbox/manifest.h"
+#include "sandbox/metrics.h"
 
 namespace gpumcp::sandbox {
 
@@ -45,12 +47,19 @@ class Front {
   // Runs a request in the worker that did not come from a Server's client (artifact_get.h).
   void forward(std::shared_ptr<mcp::ForwardedRequest> request);
 
+  // Calls are counted from then on; costs a look at each result.
+  void count_calls() { counting_ = true; }
+  const CallMetrics& metrics() const { return metrics_; }
+  std::string queue_metrics();
+  // What the worker that this front is connected to says of itself; null: there is none.
+  mcp::Json worker_status();
+
  private:
   struct Forward;
   struct Link;
 
   void submit(std::shared_ptr<Forward> forward);
-  void enter(Forward& forward, std::string_view result = {}) const;  // into the ledger
+  void enter(Forward& forward, std::string_view result = {});  // into the ledger
   void send(const std::shared_ptr<Link>& link, std::shared_ptr<Forward> forward);
   void on_closed(const std::shared_ptr<Link>& link);
   void connect_loop();
@@ -63,12 +72,18 @@ class Front {
   Launcher launcher_;
   const std::string session_;  // random: what this front's callers keep is not another's
 
+  std::atomic<bool> counting_ = false;
+  CallMetrics metrics_;
+
   std::mutex mutex_;  // guards what follows
   std::condition_variable wake_;
   std::shared_ptr<Link> link_;                   // the living connection
   std::vector<std::shared_ptr<Link>> retired_;   // connections that end, or ended
   std::list<std::shared_ptr<Forward>> waiting_;  // for a connection
   bool stopping_ = false;
+  // Who answered last that it leaves: until it is off the map, nobody is to be sent there again.
+  int refused_pid_ = 0;
+  std::chrono::steady_clock::time_point refused_at_{};
   int failures_ = 0;  // starts that failed, and workers that died, in a row
   std::chrono::steady_clock::time_point retry_at_{};
   std::string last_failure_;

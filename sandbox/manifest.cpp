@@ -150,6 +150,8 @@ mcp::Result<Manifest> Manifest::from_json(const mcp::Json& json, fs::path librar
   return out;
 }
 
+bool is_built_in(const fs::path& library) { return library.parent_path() == interface_folder(); }
+
 std::vector<std::string> list_interfaces() {
   std::vector<std::string> names;
   std::error_code ignored;

@@ -28,6 +28,8 @@ struct Manifest {
 // A built-in interface's name, or a path to a shared library or a source file -> that file. Errors
 // name what was looked for.
 mcp::Result<std::filesystem::path> find_interface(const std::string& name_or_path);
+// Whether it is one of those that are installed beside the program.
+bool is_built_in(const std::filesystem::path& library);
 // The names of the interfaces that are installed beside the program.
 std::vector<std::string> list_interfaces();
 

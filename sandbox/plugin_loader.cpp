@@ -11,9 +11,20 @@ using mcp::fail;
 
 mcp::Result<const mcp::PluginEntry*> open_plugin(const std::filesystem::path& library) {
   void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-  if (!handle)
+  if (!handle) {
+    const std::string why = dlerror();
+    std::string remedy;
+    if (why.find("libtorch") != why.npos || why.find("libc10") != why.npos)
+      remedy =
+          ": this machine has no libtorch where the interface looks for it; unpack one and name "
+          "its "
+          "folder with GPUMCP_TORCH (or LD_LIBRARY_PATH), or install gpumcp there";
+    else if (why.find("libgpumcp") != why.npos)
+      remedy =
+          ": this machine has no gpumcp with native interfaces; install the same version there";
     return fail(ErrorCode::io_error,
-                fmt::format("cannot open the interface {}: {}", library.string(), dlerror()));
+                fmt::format("cannot open the interface {}: {}{}", library.string(), why, remedy));
+  }
   auto function = reinterpret_cast<mcp::PluginFunction>(dlsym(handle, mcp::kPluginSymbol));
   if (!function)
     return fail(

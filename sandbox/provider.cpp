@@ -136,8 +136,15 @@ std::vector<std::string> Provider::start_command(const SandboxConfig& config,
   if (kind == Kind::ssh) {
     auto out = ssh_command(host);
     // The user's shell there may be any: sh runs the line.
+    // libtorch is looked for where gpumcp keeps it, for native interfaces that went along.
     const std::string line = fmt::format(
-        "d=\"{}\"; if [ -x \"$d/bin/gpumcp\" ]; then exec \"$d/bin/gpumcp\" worker --config-stdin; "
+        "d=\"{}\"; if [ -x \"$d/bin/gpumcp\" ]; then "
+        "for t in \"$GPUMCP_TORCH\" \"${{GPUMCP_CACHE:-$HOME/.cache/gpumcp}}\"/torch-*/torch; do "
+        "[ -e \"$t/lib/libtorch_cpu.so\" ] && "
+        "LD_LIBRARY_PATH=\"$t/lib${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\" && break; done; "
+        "LD_LIBRARY_PATH=\"$d/lib${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\"; export "
+        "LD_LIBRARY_PATH; "
+        "exec \"$d/bin/gpumcp\" worker --config-stdin; "
         "fi; "
         "command -v gpumcp >/dev/null || exit 127; exec gpumcp worker --config-stdin",
         brought_folder());
@@ -145,8 +152,11 @@ std::vector<std::string> Provider::start_command(const SandboxConfig& config,
     return out;
   }
   if (kind == Kind::slurm) {
-    std::vector<std::string> out = {"srun",         "--job-name=" + job,    "--ntasks=1",
-                                    "--unbuffered", "--kill-on-bad-exit=1", "--chdir=/"};
+    std::vector<std::string> out = {"srun", "--job-name=" + job, "--ntasks=1", "--unbuffered",
+                                    "--kill-on-bad-exit=1", "--chdir=/",
+                                    // A minute before the job's time is over its worker is told,
+                                    // and leaves in order.
+                                    "--signal=USR1@60"};
     if (auto gres = gres_of(config)) out.push_back(*gres);
     out.insert(out.end(), words.begin(), words.end());
     const auto worker = worker_words();
@@ -182,8 +192,22 @@ std::optional<std::vector<std::string>> Provider::cancel_command(const std::stri
 
 mcp::Result<void> bring_program(const std::string& host) {
   const fs::path prefix = program_path().parent_path().parent_path();
-  auto packed = run_captured({"tar", "-C", prefix.string(), "-czf", "-", "--exclude=__pycache__",
-                              "bin/gpumcp", "lib/gpumcp/hosts", "lib/gpumcp/python"});
+  std::vector<std::string> pack = {"tar",
+                                   "-C",
+                                   prefix.string(),
+                                   "-czf",
+                                   "-",
+                                   "--exclude=__pycache__",
+                                   "bin/gpumcp",
+                                   "lib/gpumcp/hosts",
+                                   "lib/gpumcp/python"};
+  // For native interfaces, where this build has them; libtorch is too large to bring.
+  for (const char* library :
+       {"lib/libgpumcp_interface.so", "lib/libgpumcp_gpu_runtime.so", "lib/gpumcp/interfaces"}) {
+    std::error_code ignored;
+    if (fs::exists(prefix / library, ignored)) pack.emplace_back(library);
+  }
+  auto packed = run_captured(pack);
   if (!packed) return tl::unexpected(std::move(packed.error()));
   if (packed->code != 0)
     return fail(ErrorCode::io_error, fmt::format("cannot pack gpumcp: {}", packed->err));

@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "mcp/line_transport.h"
+#include "sandbox/callback.h"
 #include "sandbox/carried.h"
 #include "sandbox/subprocess.h"
 #include "sandbox/worker.h"
@@ -339,10 +340,28 @@ std::string Relay::start_once(bool& missing) {
     note_ = fmt::format("starting a worker with {}", config_.provider);
   }
   signal(SIGPIPE, SIG_IGN);
-  started->write(pack_config(config_, manifests_) + "\n");
+  std::unique_ptr<Callback> callback;
+  if (provider_.kind == Provider::Kind::slurm) {
+    if (const std::string address = callback_address(); !address.empty()) {
+      if (auto listening = Callback::listen(address))
+        callback = std::move(*listening);
+      else
+        spdlog::warn("{}; the job's pipe is used", listening.error().message);
+    }
+  }
+  started->write(pack_config(config_, manifests_, callback ? callback->describe() : nullptr) +
+                 "\n");
   mcp::Json hello;
   Clock::time_point told = Clock::now();
+  const Clock::time_point begun = told;
+  const double limit_s = config_.start_timeout_s.value_or(kNever);
   while (hello.is_null()) {
+    if (const double waited = std::chrono::duration<double>(Clock::now() - begun).count();
+        waited > limit_s) {
+      started->close_pipes();
+      return fmt::format("its worker ({}) did not start within {} s (start_timeout)",
+                         config_.provider, limit_s);
+    }
     auto line = started->line(milliseconds(200));
     if (!line) break;
     if (Clock::now() - told > std::chrono::seconds(2)) {
@@ -376,7 +395,20 @@ std::string Relay::start_once(bool& missing) {
     return fmt::format("{} has gpumcp {}, and this is {}: install the same there", config_.provider,
                        version, GPUMCP_VERSION);
   }
+  std::unique_ptr<mcp::Transport> transport;
+  if (callback && hello.value("called_back", false)) {
+    auto fd = callback->accept(std::chrono::seconds(10));
+    if (!fd) return fmt::format("its worker ({}): {}", config_.provider, fd.error().message);
+    transport = mcp::make_line_transport(*fd, *fd, {.max_message_bytes = 256u << 20});
+  } else {
+    transport = started->take_transport();
+  }
+  callback.reset();
   mcp::ClientOptions options{.info = {"gpumcp relay", GPUMCP_VERSION}};
+  options.on_notification = [this](const std::string& method, std::string_view) {
+    // A job that is nearly over: what comes from now on goes to another, by another relay.
+    if (method == kLeavingNotification) tell_over();
+  };
   options.era = mcp::Era::modern;
   options.connect_timeout = std::chrono::seconds(60);
   options.on_closed = [this] {
@@ -384,7 +416,7 @@ std::string Relay::start_once(bool& missing) {
     lost_ = true;
     changed_.notify_all();
   };
-  auto client = mcp::Client::connect(started->take_transport(), std::move(options));
+  auto client = mcp::Client::connect(std::move(transport), std::move(options));
   if (!client)
     return fmt::format("its worker ({}) does not answer: {}", config_.provider,
                        client.error().message);
@@ -442,7 +474,11 @@ void Relay::over(const std::string& why) {
     }
   }
   gone();
-  if (!asked) on_over_();
+  if (!asked) tell_over();
+}
+
+void Relay::tell_over() {
+  if (!told_over_.exchange(true)) on_over_();
 }
 
 mcp::Json Relay::status() {
@@ -452,8 +488,10 @@ mcp::Json Relay::status() {
                              : !over_.empty() ? "over"
                              : wanted_        ? "starting"
                                               : "not started"}};
-  if (!hello_.is_null())
+  if (!hello_.is_null()) {
     out["worker"] = {{"pid", hello_.value("pid", 0)}, {"host", hello_.value("host", "")}};
+    out["over"] = hello_.value("called_back", false) ? "tcp" : "pipe";
+  }
   if (!client_ && !note_.empty()) out["doing"] = note_;
   auto held = held_;
   if (held_since_) held += Clock::now() - *held_since_;

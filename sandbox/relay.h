@@ -11,6 +11,7 @@
 // means (scancel), then by a signal.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <list>
@@ -30,7 +31,8 @@ namespace gpumcp::sandbox {
 
 class Relay {
  public:
-  // `on_over` runs once, on the relay's thread, if the other worker is lost or cannot be had.
+  // `on_over` runs once, on a thread of the relay's, if the other worker is lost, cannot be had, or
+  // will leave: then the calls that run still end.
   Relay(SandboxConfig config, Provider provider, std::vector<Manifest> manifests,
         std::function<void()> on_over);
   ~Relay();
@@ -54,6 +56,7 @@ class Relay {
   std::string start_once(bool& missing);
   void tell_waiting();
   void over(const std::string& why);
+  void tell_over();
 
   const SandboxConfig config_;
   const Provider provider_;
@@ -75,6 +78,7 @@ class Relay {
   std::chrono::steady_clock::duration held_{};
   std::optional<std::chrono::steady_clock::time_point> held_since_;
 
+  std::atomic<bool> told_over_ = false;
   std::thread thread_;
 };
 

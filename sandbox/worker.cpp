@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,10 +18,11 @@
 #include "mcp/exit_watch.h"
 #include "mcp/line_transport.h"
 #include "mcp/server.h"
+#include "sandbox/callback.h"
 #include "sandbox/carried.h"
 #include "sandbox/host_library.h"
-#include "sandbox/ledger.h"
 #include "sandbox/isolation.h"
+#include "sandbox/ledger.h"
 #include "sandbox/manifest.h"
 #include "sandbox/plugin_loader.h"
 #include "sandbox/relay.h"
@@ -95,6 +97,36 @@ class Pulse {
   std::mutex mutex_;
   std::condition_variable wake_;
   bool changed_ = false;
+};
+
+// Calls back, on a thread of its own, when SIGUSR1 comes: batch systems send it before they end a
+// job. One at a time in a process.
+class PreTimeout {
+ public:
+  explicit PreTimeout(std::function<void()> on_signal) {
+    event_ = eventfd(0, EFD_CLOEXEC);
+    std::signal(SIGUSR1, [](int) { tell(1); });
+    thread_ = std::thread([on_signal = std::move(on_signal)] {
+      uint64_t said = 0;
+      while (::read(event_, &said, sizeof said) < 0 && errno == EINTR) {
+      }
+      if (said < kEnd) on_signal();
+    });
+  }
+  ~PreTimeout() {
+    std::signal(SIGUSR1, SIG_IGN);
+    tell(kEnd);
+    thread_.join();
+    ::close(event_);
+  }
+  PreTimeout(const PreTimeout&) = delete;
+  PreTimeout& operator=(const PreTimeout&) = delete;
+
+ private:
+  static constexpr uint64_t kEnd = uint64_t{1} << 32;
+  static void tell(uint64_t what) { [[maybe_unused]] auto n = ::write(event_, &what, sizeof what); }
+  static inline int event_ = -1;
+  std::thread thread_;
 };
 
 class Worker {
@@ -238,7 +270,20 @@ class Worker {
     return held != status.end() && held->is_number() ? held->get<double>() : 0;
   }
 
+  // One peer over a connection of its own, until either end closes.
+  int serve_connection(int fd) {
+    PreTimeout soon([this] { leave_soon(); });
+    auto transport = mcp::make_line_transport(fd, fd, {.max_message_bytes = 256u << 20});
+    mcp::ExitWatch watch([this] { server_.shut_down(); }, {.parent = true});
+    server_.serve(*transport);
+    watch.leave_soon();
+    host_.shutdown();
+    remove_scratch();
+    return 0;
+  }
+
   int serve_stdio() {
+    PreTimeout soon([this] { leave_soon(); });
     const int code = server_.serve_stdio();
     host_.shutdown();
     remove_scratch();
@@ -270,6 +315,14 @@ class Worker {
   }
 
  private:
+  // The peer is told, and ends the connection when the calls that run have ended.
+  void leave_soon() {
+    spdlog::info("SIGUSR1: this job's time is nearly over; new calls go elsewhere");
+    const size_t running = server_.calls_in_flight();
+    server_.notify_all(kLeavingNotification,
+                       fmt::format(R"({{"reason":"the job ends","running":{}}})", running));
+    server_.drain();
+  }
   bool idle() const {
     return idle_limit_s() && server_.calls_in_flight() == 0 && Clock::now() >= idle_deadline();
   }
@@ -371,7 +424,7 @@ class Worker {
   const std::string ledger_id_ = fmt::format("{}-{:.3f}", getpid(), ledger_now());
   std::mutex ledgers_mutex_;
   std::set<std::string> ledgers_;  // guarded by it
-  std::string isolation_;  // empty: none
+  std::string isolation_;          // empty: none
   std::filesystem::path scratch_;
   const Clock::time_point born_ = server_.last_activity();
 };
@@ -487,13 +540,25 @@ int run_carried_worker() {
     return 1;
   };
   try {
-    WorkerOptions options{.config = unpack_config(read_first_line()), .stdio = true};
+    const std::string line = read_first_line();
+    // Before anything is isolated, and may have no network.
+    int called_back = -1;
+    if (auto json = mcp::parse_json(line);
+        json && json->is_object() && json->contains("callback")) {
+      auto connected = connect_back((*json)["callback"]);
+      if (connected)
+        called_back = *connected;
+      else
+        spdlog::warn("no connection back ({}); the pipe is used", connected.error().message);
+    }
+    WorkerOptions options{.config = unpack_config(line), .config_stdin = true, .stdio = true};
     auto [how, scratch] = isolate(options.config, nullptr);
     Worker* worker = new Worker(options);
     worker->set_isolation(how, scratch);
     if (auto ok = worker->load(); !ok) return fail(ok.error().message);
-    say_hello(mcp::Json::object());
-    const int code = worker->serve_stdio();
+    say_hello({{"called_back", called_back >= 0}});
+    const int code =
+        called_back >= 0 ? worker->serve_connection(called_back) : worker->serve_stdio();
     fflush(nullptr);
     _exit(code);
   } catch (const std::exception& e) {

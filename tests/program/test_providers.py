@@ -3,6 +3,7 @@ same, with the world's runtime folder in its environment, so that whatever stays
 """
 
 import getpass
+import json
 import os
 import pathlib
 import shutil
@@ -15,7 +16,7 @@ import tempfile
 import client
 import pytest
 from client import call, request, text_of
-from conftest import ROOT
+from conftest import ROOT, TEST_TOOLS
 
 TOOLS = pathlib.Path(__file__).parent / "python/tools.py"
 PYTHON = ["--python", sys.executable]
@@ -176,6 +177,33 @@ def test_a_worker_over_ssh_with_gpumcp_brought_along(world, ssh):
     again.close()
 
 
+def test_a_native_interface_goes_along_over_ssh(world, ssh):
+    mine = world.folder / "mine"
+    mine.mkdir()
+    shutil.copy2(TEST_TOOLS, mine / "my_tools.so")
+    front = world.serve(mine / "my_tools.so", "--provider", "ssh:gpubox")
+    assert text_of(front.call("echo", {"text": "hello over there"})).find("hello over there") >= 0
+    assert client.command_of(value_of(front.call("pid")))[-1] == "--config-stdin", "it runs over there"
+    front.close()
+
+
+def test_a_native_interface_without_its_libraries_says_what_is_missing(world, ssh):
+    lacking = world.folder / "lacking.so"
+    source = world.folder / "lacking.c"
+    source.write_text("int missing(void); int gpumcp_plugin_v1(void) { return missing(); }")
+    absent = world.folder / "libtorch_cpu.so"
+    (world.folder / "absent.c").write_text("int missing(void) { return 0; }")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", absent, world.folder / "absent.c"], check=True)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", lacking, source, absent], check=True)
+    manifest = json.loads(TEST_TOOLS.with_suffix(".json").read_text())
+    lacking.with_suffix(".json").write_text(json.dumps(manifest))
+    absent.unlink()
+    front = world.serve(lacking, "--provider", "ssh:gpubox")
+    said = error_of(front.call("echo", {"text": "x"}))
+    assert "libtorch_cpu.so" in said and "this machine has no libtorch" in said and "GPUMCP_TORCH" in said, said
+    front.close()
+
+
 def test_cancelling_and_dying_over_ssh_leaves_nothing(world, ssh):
     front = world.serve(TOOLS, *PYTHON, "--provider", "ssh:gpubox")
     front.call("pid")
@@ -254,6 +282,58 @@ def test_a_worker_in_a_job(cluster):
     second.close()
     front.close()
     client.wait_until(lambda: not cluster.jobs(), 20, "the job ends when its worker idles out")
+
+
+def over(front, world):
+    """How the relay of this world reaches its worker."""
+    return json.loads(world.run("status", "--json").stdout)[0]["remote"]["over"]
+
+
+def test_a_worker_in_a_job_connects_back(cluster):
+    front = cluster.serve(TOOLS, *PYTHON, "--provider", "slurm")
+    assert value_of(front.call("sphinx_style", {"a": 20, "b": 22})) == 42
+    assert over(front, cluster) == "tcp"
+    assert len(front.call("returns", {"what": "vector", "output": "inline"})["structuredContent"]["embedding"]) == 3584
+    for pid in cluster.processes():
+        assert "token" not in " ".join(client.command_of(pid)), "the token is on no command line"
+    front.close()
+
+
+@pytest.mark.parametrize("address", ["off", "192.0.2.1"])
+def test_without_a_way_back_the_jobs_pipe_serves(cluster, address):
+    cluster.env["GPUMCP_CALLBACK"] = address
+    front = cluster.serve(TOOLS, *PYTHON, "--provider", "slurm")
+    assert value_of(front.call("sphinx_style", {"a": 20, "b": 22})) == 42
+    assert over(front, cluster) == "pipe"
+    front.close()
+
+
+def test_a_job_that_is_nearly_over_finishes_its_calls_and_the_next_get_another(cluster):
+    front = cluster.serve(TOOLS, *PYTHON, "--provider", "slurm", "--gpu-count", "0")
+    first = value_of(front.call("environment", {"name": "SLURM_JOB_ID"}))
+    key = front.start(call("x", "wait", {"seconds": 4}, progressToken="begun"))
+    client.wait_until(lambda: any(text.startswith("step") for text in progress_of(front)), 60, "the call has begun")
+    subprocess.run(["scancel", "--signal=USR1", first], env=cluster.env, check=True)
+    client.wait_until(lambda: "nearly over" in "".join(path.read_text() for path in cluster.runtime.rglob("worker.log")), 20,
+                      "the job's worker has heard")
+    second = value_of(front.call("environment", {"name": "SLURM_JOB_ID"}))
+    assert second != first
+    assert not front.finish(key)["result"].get("isError"), "what ran has ended there as if nothing were"
+    front.close()
+
+
+def test_a_start_that_takes_too_long_is_given_up(cluster):
+    other = subprocess.Popen(["srun", "--gres=gpu:1", "sleep", "600"], env=cluster.env, stdin=subprocess.DEVNULL,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        client.wait_until(lambda: any(job[1] == "RUNNING" for job in cluster.jobs()), 20, "the other job runs")
+        front = cluster.serve(TOOLS, *PYTHON, "--provider", "slurm", "--start-timeout", "1")
+        assert "did not start within 1 s (start_timeout)" in error_of(front.call("pid"))
+        front.close()
+        client.wait_until(lambda: not any(job[1] == "PENDING" for job in cluster.jobs()), 40, "ours is gone")
+    finally:
+        subprocess.run(["scancel", "--name=sleep"], env=cluster.env, check=True)
+        other.wait(30)
 
 
 def test_a_job_that_waits_says_so_and_goes_on(cluster):

@@ -67,6 +67,22 @@ TEST_CASE("files that are the same there are used where they are") {
   CHECK(unpack_config(carried.line).interfaces[0] != carried.here / "interface.py");
 }
 
+TEST_CASE("an author's library goes along with its manifest, one of gpumcp's own does not") {
+  Carried carried;
+  write(carried.here / "mine.so", "machine code");
+  Manifest manifest{.name = "mine", .library = carried.here / "mine.so"};
+  manifest.tools.push_back({.name = "f", .description = "F.", .inputSchema = {{"type", "object"}}});
+  const std::string line = pack_config({}, {manifest});
+  CHECK(unpack_config(line).interfaces[0] == carried.here / "mine.so");
+  fs::remove_all(carried.here);
+  const fs::path there = unpack_config(line).interfaces[0];
+  CHECK(there.string().starts_with((carried.runtime.path() / "cache/carried").string()));
+  CHECK(read(there) == "machine code");
+  CHECK(mcp::parse_json(read(fs::path(there).replace_extension(".json")))->at("name") == "mine");
+  const auto own = program_path().parent_path().parent_path() / "lib/gpumcp/interfaces/x.so";
+  CHECK(pack_config({}, {{.name = "x", .library = own}}).find("bytes") == std::string::npos);
+}
+
 TEST_CASE("a carried file cannot leave its folder, and a broken line is refused") {
   Carried carried;
   mcp::Json json = *mcp::parse_json(carried.line);

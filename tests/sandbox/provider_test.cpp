@@ -80,6 +80,53 @@ TEST_CASE("Slurm is asked for the sandbox's GPUs, and its job can be taken back"
   CHECK_FALSE(Provider::parse("ssh:host")->cancel_command("job-1"));
 }
 
+// docs/sandbox.md shows these two; a test of the program compares.
+TEST_CASE(
+    "the template for Docker gives a container that is this sandbox's, and one word a setting") {
+  SandboxConfig config;
+  config.gpu_count = 2;
+  const Words words = command_of(
+      "command:docker run --rm -i --init --network=none --gpus {gpu_count} "
+      "--name gpumcp-{key} -v gpumcp-models:/models:ro -e GPUMCP_MODELS=/models "
+      "registry.example/gpumcp:0.1 gpumcp worker --config-stdin",
+      config);
+  CHECK(words == Words{"docker", "run", "--rm", "-i", "--init", "--network=none", "--gpus", "2",
+                       "--name", "gpumcp-" + config.key(), "-v", "gpumcp-models:/models:ro", "-e",
+                       "GPUMCP_MODELS=/models", "registry.example/gpumcp:0.1", "gpumcp", "worker",
+                       "--config-stdin"});
+}
+
+TEST_CASE("the template for Kubernetes asks for GPUs in JSON, and its quotes survive") {
+  SandboxConfig config;
+  config.gpu_count = 4;
+  config.gpu = "a100";
+  const Words words = command_of(
+      R"(command:kubectl run gpumcp-{key} --rm -i --quiet --restart=Never --pod-running-timeout=30m )"
+      R"(--image=registry.example/gpumcp:0.1 --overrides='{"spec":{"nodeSelector":{"gpu":"{gpu}"},)"
+      R"("containers":[{"name":"gpumcp-{key}","image":"registry.example/gpumcp:0.1","stdin":true,)"
+      R"("stdinOnce":true,"command":["gpumcp","worker","--config-stdin"],)"
+      R"("resources":{"limits":{"nvidia.com/gpu":"{gpu_count}"}}}]}}')",
+      config);
+  REQUIRE(words.size() == 10);
+  CHECK(words[2] == "gpumcp-" + config.key());
+  REQUIRE(words[9].starts_with("--overrides="));
+  const auto pod = mcp::parse_json(words[9].substr(12));
+  REQUIRE(pod);
+  const mcp::Json& container = (*pod)["spec"]["containers"][0];
+  CHECK((*pod)["spec"]["nodeSelector"]["gpu"] == "a100");
+  CHECK(container["resources"]["limits"]["nvidia.com/gpu"] == "4");
+  CHECK(container["command"].back() == "--config-stdin");
+}
+
+TEST_CASE("what a sandbox is called reaches no shell, whatever it holds") {
+  SandboxConfig config;
+  config.gpu = "a100; touch /tmp/x $(id) `id` 'q' \"p\" \n|&";
+  const Words words = command_of("command:run --gpu={gpu} '{gpu}' {worker}", config);
+  CHECK(words[1] == "--gpu=" + config.gpu);
+  CHECK(words[2] == config.gpu);
+  CHECK(command_of("slurm", config)[7] == "--gres=gpu:" + config.gpu + ":1");
+}
+
 TEST_CASE("ssh gets the host as a word of its own, and options that never ask") {
   const Words words = command_of("ssh:me@gpu1");
   const auto host = std::find(words.begin(), words.end(), "me@gpu1");
