@@ -13,6 +13,30 @@ namespace {
 // From here on other threads help; below, starting them costs more than they save.
 constexpr std::size_t kManyTexts = 256;
 
+// encode(), between the check of the call's limits and the note of what it took.
+template <class Encode>
+std::vector<Encoding> metered(Encode&& encode) {
+  const auto began = std::chrono::steady_clock::now();
+  const CallLimits limits = CallScope::current_limits();
+  if (limits.stop.stop_requested()) throw Error(ErrorCode::cancelled, "the call was cancelled");
+  if (limits.deadline && *limits.deadline <= began)
+    throw Error(ErrorCode::deadline, "the call's deadline has passed");
+  std::vector<Encoding> rows = encode();
+  if (CallScope* scope = CallScope::current()) {
+    Usage& usage = scope->usage();
+    usage.tokenize_ms +=
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
+    usage.truncated +=
+        std::count_if(rows.begin(), rows.end(), [](const Encoding& row) { return row.truncated; });
+  }
+  return rows;
+}
+
+// Model families whose first positions stand unused, behind the padding's.
+bool skips_padding(const std::string& model_type) {
+  return model_type == "roberta" || model_type == "xlm-roberta" || model_type == "mpnet";
+}
+
 }  // namespace
 
 TokenRow to_token_row(const Encoding& encoding) { return {encoding.ids, encoding.type_ids}; }
@@ -26,30 +50,31 @@ std::vector<TokenRow> BatchEncoding::token_rows() const {
 
 std::vector<Encoding> tokenize(const Tokenizer& tokenizer, std::span<const std::string> texts,
                                const EncodeOptions& options) {
-  const auto began = std::chrono::steady_clock::now();
-  const CallLimits limits = CallScope::current_limits();
-  if (limits.stop.stop_requested()) throw Error(ErrorCode::cancelled, "the call was cancelled");
-  if (limits.deadline && *limits.deadline <= began)
-    throw Error(ErrorCode::deadline, "the call's deadline has passed");
   const std::size_t threads =
       texts.size() < kManyTexts ? 1 : static_cast<std::size_t>(physical_cores());
-  std::vector<Encoding> rows = tokenizer.encode_batch(texts, options, threads);
-  if (CallScope* scope = CallScope::current()) {
-    Usage& usage = scope->usage();
-    usage.tokenize_ms +=
-        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
-    usage.truncated +=
-        std::count_if(rows.begin(), rows.end(), [](const Encoding& row) { return row.truncated; });
-  }
-  return rows;
+  return metered([&] { return tokenizer.encode_batch(texts, options, threads); });
+}
+
+std::vector<Encoding> tokenize_pairs(const Tokenizer& tokenizer, const std::string& first,
+                                     std::span<const std::string> texts,
+                                     const EncodeOptions& options) {
+  return metered([&] {
+    std::vector<Encoding> rows;
+    rows.reserve(texts.size());
+    for (const std::string& text : texts) rows.push_back(tokenizer.encode(first, text, options));
+    return rows;
+  });
 }
 
 std::optional<std::size_t> model_max_length(ResidentModel& model) {
   std::optional<std::size_t> limit = model.tokenizer().model_max_length();
   if (model.config().has("max_position_embeddings")) {
-    const auto positions = static_cast<std::size_t>(
-        model.config().get_int("max_position_embeddings", 1, std::int64_t{1} << 40));
-    limit = limit ? std::min(*limit, positions) : positions;
+    std::int64_t positions =
+        model.config().get_int("max_position_embeddings", 1, std::int64_t{1} << 40);
+    if (skips_padding(model.config().model_type()))
+      positions = std::max<std::int64_t>(
+          1, positions - model.config().get_int("pad_token_id", 0, positions, 1) - 1);
+    limit = std::min(limit.value_or(std::size_t(-1)), static_cast<std::size_t>(positions));
   }
   return limit;
 }

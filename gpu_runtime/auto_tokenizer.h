@@ -73,6 +73,12 @@ GPUMCP_RUNTIME_API std::vector<Encoding> tokenize(const Tokenizer& tokenizer,
                                                   std::span<const std::string> texts,
                                                   const EncodeOptions& options);
 
+// Each text behind the same first one, as a model that reads pairs takes them.
+GPUMCP_RUNTIME_API std::vector<Encoding> tokenize_pairs(const Tokenizer& tokenizer,
+                                                        const std::string& first,
+                                                        std::span<const std::string> texts,
+                                                        const EncodeOptions& options);
+
 // The limit as AutoTokenizer::max_length has it.
 std::optional<std::size_t> model_max_length(ResidentModel& model);
 

@@ -25,13 +25,14 @@ struct Want {
   bool logits = false;             // a score of every next token, behind every token
   bool last_logits = false;        // … behind the last token alone
   bool log_probabilities = false;  // of each token but the first, given those before it
+  bool class_scores = false;       // of a classifier's labels, a cross-encoder's one
 };
 
-// pooled: float32 [dims] in host memory. The others: [n, d] on the model's device; logits is
-// float32 [n, vocab_size] ([1, vocab_size] for last_logits), log_probabilities float32 [n - 1] in
-// host memory.
+// pooled: float32 [dims], class_scores: float32 [labels], both in host memory. The others: [n, d]
+// on the model's device; logits is float32 [n, vocab_size] ([1, vocab_size] for last_logits),
+// log_probabilities float32 [n - 1] in host memory.
 struct RowResult {
-  at::Tensor pooled, last_hidden_state, logits, log_probabilities;
+  at::Tensor pooled, last_hidden_state, logits, log_probabilities, class_scores;
   std::vector<at::Tensor> hidden_states;
   // Of the row's taps, one for each capture: [places, width] (z: [places, heads, head_dim]; a
   // pattern: [heads, n, n]; logits: float32 [places, vocab_size]).

@@ -87,6 +87,25 @@ at::Tensor LoadedModel::logits_of(const at::Tensor& hidden) const {
   return logits;
 }
 
+at::Tensor LoadedModel::class_scores_of(const at::Tensor& hidden,
+                                        std::span<const LengthGroup> groups) const {
+  const TransformerFacts& facts = transformer_->facts();
+  if (facts.labels == 0) {
+    throw Error(ErrorCode::unsupported,
+                folder_.string() +
+                    ": the model scores no pairs: its config.json names no "
+                    "...ForSequenceClassification that is supported (a cross-encoder is one)");
+  }
+  std::vector<std::int64_t> places;
+  std::int64_t begin = 0;
+  for (const LengthGroup& group : groups) {
+    for (std::int64_t i = 0; i < group.count; ++i, begin += group.length)
+      places.push_back(facts.last_token_scored ? begin + group.length - 1 : begin);
+  }
+  return transformer_->class_scores(
+      hidden.index_select(0, at::tensor(places, at::kLong).to(device_)));
+}
+
 at::Tensor LoadedModel::log_probabilities_of(const at::Tensor& hidden,
                                              const at::Tensor& ids) const {
   // In pieces: the scores of a long text would take gigabytes.
@@ -198,6 +217,7 @@ at::Tensor LoadedModel::decode(std::span<const DecodeRow> rows) {
 struct LoadedModel::Chunk {
   std::vector<const BatchRow*> rows;
   at::Tensor normal, raw;  // [rows, dims] in host memory, once the device has finished
+  at::Tensor scores;       // [rows, labels], likewise
   at::Tensor hidden;       // to look at closely when its sum is not finite
   at::Tensor hidden_sum;   // in host memory; undefined: nothing was asked of it
 };
@@ -267,13 +287,15 @@ LoadedModel::Chunk LoadedModel::launch_chunk(std::vector<const BatchRow*> rows,
     any.raw |= row->want->pooled && row->want->raw;
     any.last_hidden_state |= row->want->last_hidden_state;
     any.hidden_states |= row->want->hidden_states;
+    any.class_scores |= row->want->class_scores;
     any.logits |= row->want->logits || row->want->last_logits || row->want->log_probabilities;
   }
   PackedBatch batch = pack(tokens, device_);
   batch.wanted = &wanted;
   std::vector<TappedRow> tapped;
   std::int64_t first = 0;
-  bool only_taps = !any.pooled && !any.last_hidden_state && !any.hidden_states && !any.logits;
+  bool only_taps = !any.pooled && !any.last_hidden_state && !any.hidden_states && !any.logits &&
+                   !any.class_scores;
   for (const BatchRow* row : chunk.rows) {
     const auto length = static_cast<std::int64_t>(row->tokens->ids.size());
     if (row->tokens->taps)
@@ -293,6 +315,7 @@ LoadedModel::Chunk LoadedModel::launch_chunk(std::vector<const BatchRow*> rows,
     chunk.normal = copy_to_host(pooling()(states.last, batch.groups));
     if (any.raw) chunk.raw = copy_to_host(pooling()(states.last, batch.groups, true));
   }
+  if (any.class_scores) chunk.scores = copy_to_host(class_scores_of(states.last, batch.groups));
   std::int64_t begin = 0;
   std::size_t next_tapped = 0;
   for (const BatchRow* row : chunk.rows) {
@@ -331,7 +354,11 @@ void LoadedModel::settle(Chunk& chunk) {
     require_finite(chunk.hidden);
   if (chunk.normal.defined() && !std::isfinite(chunk.normal.sum().item<float>()))
     require_finite(chunk.normal);
+  if (chunk.scores.defined() && !std::isfinite(chunk.scores.sum().item<float>()))
+    require_finite(chunk.scores);
   for (std::size_t i = 0; i < chunk.rows.size(); ++i) {
+    if (chunk.rows[i]->want->class_scores)
+      chunk.rows[i]->result->class_scores = chunk.scores.select(0, static_cast<std::int64_t>(i));
     if (!chunk.rows[i]->want->pooled) continue;
     const at::Tensor& all = chunk.rows[i]->want->raw ? chunk.raw : chunk.normal;
     chunk.rows[i]->result->pooled = all.select(0, static_cast<std::int64_t>(i));

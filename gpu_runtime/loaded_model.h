@@ -49,6 +49,8 @@ class LoadedModel final : public BatchModel, public DecodeModel {
   void settle(Chunk& chunk);
   const Pooling& pooling();  // read at the first use: a model that never pools need not have it
   at::Tensor logits_of(const at::Tensor& hidden) const;
+  // Of the chunk's texts, [texts, labels].
+  at::Tensor class_scores_of(const at::Tensor& hidden, std::span<const LengthGroup> groups) const;
   at::Tensor log_probabilities_of(const at::Tensor& hidden, const at::Tensor& ids) const;
   // What a row's taps read, in the form that RowResult::captures has.
   std::vector<at::Tensor> captures_of(const RowTaps& taps, std::vector<at::Tensor> raw) const;

@@ -8,6 +8,7 @@ std::unique_ptr<Transformer> load_bert(const ModelConfig& config, const Checkpoi
                                        at::ScalarType dtype, c10::Device device) {
   EncoderConfig c = read_encoder_config(config);
   c.names.prefix = "bert.";
+  c.head = {.dense = "bert.pooler.dense", .labels = "classifier"};
   c.facts.type_vocab_size = config.get_int("type_vocab_size", 1, 1 << 20, 2);
   return load_encoder(std::move(c), checkpoint, dtype, device);
 }

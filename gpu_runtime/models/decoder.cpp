@@ -4,6 +4,7 @@
 
 #include "gpu_runtime/error.h"
 #include "gpu_runtime/layers/embedding.h"
+#include "gpu_runtime/models/class_head.h"
 #include "gpu_runtime/weights.h"
 
 namespace gpumcp::gpu_runtime {
@@ -93,6 +94,10 @@ class Decoder final : public Transformer {
     norm_ = RmsNorm(weights.get("norm.weight", {d}), config_.epsilon, config_.norm);
     for (const RopeConfig& rope : config_.ropes)
       rotaries_.emplace_back(rope, config_.attention.head_dim, dtype, device);
+    if (config_.facts.labels > 0) {
+      classes_.emplace(checkpoint, ClassHeadNames{.labels = "score", .bias = false}, d,
+                       config_.facts.labels, dtype, device);
+    }
     // Rounded to the weights' type, as the models were trained.
     if (config_.scale_embeddings)
       scale_ = at::full({}, std::sqrt(static_cast<double>(d)), table.options());
@@ -131,6 +136,10 @@ class Decoder final : public Transformer {
   }
 
   at::Tensor final_norm(const at::Tensor& hidden) const override { return norm_(hidden); }
+
+  at::Tensor class_scores(const at::Tensor& hidden) const override {
+    return classes_ ? (*classes_)(hidden) : at::Tensor();
+  }
 
   at::Tensor logits(const at::Tensor& hidden) const override {
     // On a CPU the head's own order of the table takes as much memory as the table again, so a
@@ -180,6 +189,7 @@ class Decoder final : public Transformer {
   Embedding embeddings_;
   at::Tensor scale_, tied_table_;
   mutable std::optional<Linear> head_;  // made at its first use where it is tied
+  std::optional<ClassHead> classes_;
   std::vector<DecoderLayer> layers_;
   RmsNorm norm_;
   std::vector<Rotary> rotaries_;
@@ -217,6 +227,8 @@ DecoderConfig read_decoder_config(const ModelConfig& config, std::int64_t head_d
                                                    " is odd; rotary positions need pairs");
   }
   a.scale = 1 / std::sqrt(static_cast<double>(a.head_dim));
+  c.facts.labels = count_labels(config);
+  c.facts.last_token_scored = true;
   c.facts.cache = {c.facts.num_layers, a.kv_heads, a.head_dim};
   c.facts.taps = {c.facts.num_layers, c.facts.hidden_size, a.heads, a.heads * a.head_dim,
                   c.intermediate_size};

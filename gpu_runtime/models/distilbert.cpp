@@ -19,6 +19,8 @@ std::unique_ptr<Transformer> load_distilbert(const ModelConfig& config,
              .up = "ffn.lin1",
              .down = "ffn.lin2",
              .output_norm = "output_layer_norm"};
+  c.head = {.dense = "pre_classifier", .between = Activation::relu, .labels = "classifier"};
+  c.facts.labels = count_labels(config);
   c.facts.num_layers = config.get_int("n_layers", 1, 1000);
   c.facts.hidden_size = config.get_int("dim", 1, 1 << 17);
   c.facts.vocab_size = config.get_int("vocab_size", 1, 1 << 28);

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <map>
+#include <optional>
 
 #include "gpu_runtime/error.h"
 #include "gpu_runtime/layers/attention.h"
@@ -83,9 +84,14 @@ class Encoder final : public Transformer {
     }
     for (std::int64_t i = 0; i < facts.num_layers; ++i)
       layers_.push_back(load_layer(weights, config_, i));
+    if (facts.labels > 0) head_.emplace(checkpoint, config_.head, d, facts.labels, dtype, device);
   }
 
   const TransformerFacts& facts() const override { return config_.facts; }
+
+  at::Tensor class_scores(const at::Tensor& hidden) const override {
+    return head_ ? (*head_)(hidden) : at::Tensor();
+  }
 
   HiddenStates forward(const PackedBatch& batch, bool all_hidden_states) const override {
     HiddenStates states;
@@ -129,6 +135,7 @@ class Encoder final : public Transformer {
   Embedding words_, positions_, types_, relative_;
   LayerNorm norm_;
   std::vector<EncoderLayer> layers_;
+  std::optional<ClassHead> head_;
 };
 
 }  // namespace
@@ -149,6 +156,7 @@ EncoderConfig read_encoder_config(const ModelConfig& config) {
   c.facts.max_length = config.get_int("max_position_embeddings", 1, 1 << 24);
   c.heads = config.get_int("num_attention_heads", 1, 1 << 16);
   c.intermediate_size = config.get_int("intermediate_size", 1, 1 << 20);
+  c.facts.labels = count_labels(config);
   c.epsilon = config.get_number("layer_norm_eps", 0, 1, 1e-12);
   c.activation = parse_activation(config.get_string("hidden_act", "gelu"), config.origin());
   check_heads(c, config.origin());
@@ -160,6 +168,10 @@ EncoderConfig read_encoder_config(const ModelConfig& config) {
                                             positions + "\")");
   }
   return c;
+}
+
+ClassHeadNames classifier_head() {
+  return {.dense = "classifier.dense", .labels = "classifier.out_proj"};
 }
 
 void skip_padding_positions(const ModelConfig& config, EncoderConfig& encoder) {

@@ -10,6 +10,7 @@
 #include "gpu_runtime/checkpoint.h"
 #include "gpu_runtime/layers/linear.h"
 #include "gpu_runtime/model_config.h"
+#include "gpu_runtime/models/class_head.h"
 #include "gpu_runtime/models/transformer.h"
 
 namespace gpumcp::gpu_runtime {
@@ -32,12 +33,16 @@ struct EncoderConfig {
   double epsilon = 1e-12;
   Activation activation = Activation::gelu;
   EncoderNames names;
+  ClassHeadNames head;  // read where facts.labels says that there is one
 };
 
 // The keys that BERT, RoBERTa and MPNet share. Refuses decoders and positions that are not learned.
 EncoderConfig read_encoder_config(const ModelConfig& config);
 // Error(corrupt_checkpoint) when the heads do not divide the hidden size.
 void check_heads(const EncoderConfig& config, const std::string& origin);
+
+// RoBERTa's and MPNet's head for classes.
+ClassHeadNames classifier_head();
 
 // RoBERTa and MPNet count positions from behind the padding id: fewer tokens fit than
 // max_position_embeddings says.

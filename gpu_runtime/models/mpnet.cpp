@@ -8,6 +8,7 @@ std::unique_ptr<Transformer> load_mpnet(const ModelConfig& config, const Checkpo
                                         at::ScalarType dtype, c10::Device device) {
   EncoderConfig c = read_encoder_config(config);
   c.names.prefix = "mpnet.";
+  c.head = classifier_head();
   c.names.query = "attention.attn.q";
   c.names.key = "attention.attn.k";
   c.names.value = "attention.attn.v";

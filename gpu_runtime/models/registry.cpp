@@ -2,6 +2,7 @@
 
 #include "gpu_runtime/error.h"
 #include "gpu_runtime/models/bert.h"
+#include "gpu_runtime/models/class_head.h"
 #include "gpu_runtime/models/distilbert.h"
 #include "gpu_runtime/models/gemma.h"
 #include "gpu_runtime/models/gpt2.h"
@@ -49,6 +50,7 @@ const Architecture& find_architecture(const ModelConfig& config) {
 
 at::Tensor Transformer::final_norm(const at::Tensor&) const { return {}; }
 at::Tensor Transformer::logits(const at::Tensor&) const { return {}; }
+at::Tensor Transformer::class_scores(const at::Tensor&) const { return {}; }
 
 std::unique_ptr<Transformer> load_transformer(const ModelConfig& config,
                                               const Checkpoint& checkpoint, at::ScalarType dtype,
@@ -60,7 +62,8 @@ void check_model_type(const ModelConfig& config) { find_architecture(config); }
 
 bool predicts_text(const ModelConfig& config) {
   for (const Architecture& architecture : kArchitectures) {
-    if (architecture.model_type == config.model_type()) return architecture.predicts_text;
+    if (architecture.model_type == config.model_type())
+      return architecture.predicts_text && count_labels(config) == 0;
   }
   return false;
 }

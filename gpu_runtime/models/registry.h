@@ -22,7 +22,7 @@ std::unique_ptr<Transformer> load_transformer(const ModelConfig& config,
 // Error(unsupported) as above, before any weight is read.
 void check_model_type(const ModelConfig& config);
 
-// Whether models of this type predict text. Unknown ones do not.
+// Whether models of this type predict text. Unknown ones do not, nor do those that score classes.
 bool predicts_text(const ModelConfig& config);
 
 GPUMCP_RUNTIME_API std::vector<std::string> supported_model_types();

@@ -8,6 +8,7 @@ std::unique_ptr<Transformer> load_roberta(const ModelConfig& config, const Check
                                           at::ScalarType dtype, c10::Device device) {
   EncoderConfig c = read_encoder_config(config);
   c.names.prefix = "roberta.";
+  c.head = classifier_head();
   c.facts.type_vocab_size = config.get_int("type_vocab_size", 1, 1 << 20, 2);
   skip_padding_positions(config, c);
   return load_encoder(std::move(c), checkpoint, dtype, device);

@@ -19,6 +19,8 @@ struct TransformerFacts {
   std::int64_t type_vocab_size = 0;  // 0: token types mean nothing
   CacheShape cache;                  // empty: cannot continue a text
   TapFacts taps;                     // none: the layers cannot be read or changed
+  std::int64_t labels = 0;           // that a head for classes scores; 0: there is no such head
+  bool last_token_scored = false;    // it reads a text's last token, not its first
 };
 
 // [tokens, hidden_size] each. `all` holds the embeddings and then each layer's output, when asked
@@ -37,6 +39,9 @@ class Transformer {
   // The scores of every next token, [tokens, vocab_size] in float32, from last hidden states.
   // Undefined: the model has no such head.
   virtual at::Tensor logits(const at::Tensor& hidden) const;
+  // The scores of facts().labels classes, float32 [texts, labels], from the last hidden state of
+  // the token that stands for each text. Undefined: the model has no such head.
+  virtual at::Tensor class_scores(const at::Tensor& hidden) const;
   // What comes between the last layer and the head; of a model with taps.
   virtual at::Tensor final_norm(const at::Tensor& hidden) const;
 };

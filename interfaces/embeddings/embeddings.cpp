@@ -1,5 +1,7 @@
 #include "interfaces/embeddings/embeddings.h"
 
+#include "gpu_runtime/cross_encoder.h"
+
 namespace gpumcp::interfaces {
 namespace {
 
@@ -18,6 +20,20 @@ size_t json_bytes(unsigned char first, size_t length) {
       return 2;
     default:
       return first < 0x20 ? 6 : length;
+  }
+}
+
+// Neither a model for text nor a reranker. A reranker that was given alone was meant for rerank.
+std::string choose_embedder(const Interface& interface) {
+  using gpu_runtime::is_cross_encoder;
+  const std::string name = interface.default_model(kModel, [](const ModelPath& path) {
+    return !is_language_model(path) && !is_cross_encoder(path);
+  });
+  try {
+    const ModelPath path = interface.get_model_path(name);
+    return path.found() && is_cross_encoder(path) ? kModel : name;
+  } catch (const std::exception&) {
+    return name;  // broken: the call that loads it says how
   }
 }
 
@@ -90,8 +106,7 @@ mcp::ToolAnnotations read_only(std::string title) {
 
 GPUMCP_INTERFACE(embeddings, interface) {
   using namespace gpumcp::interfaces;
-  const std::string name = interface.default_model(
-      kModel, [](const gpumcp::ModelPath& path) { return !gpumcp::is_language_model(path); });
+  const std::string name = choose_embedder(interface);
   const Embedder embedder{
       .name = name,
       .model = gpumcp::SentenceTransformer::from_pretrained(interface.get_model_path(name)),
@@ -100,6 +115,7 @@ GPUMCP_INTERFACE(embeddings, interface) {
   expose_get_model_info(interface, embedder);
   expose_get_embedding(interface, embedder);
   expose_get_embeddings(interface, embedder);
+  expose_rerank(interface);
   expose_search(interface, embedder);
   expose_similarity(interface, embedder);
 }

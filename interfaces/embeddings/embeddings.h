@@ -53,6 +53,7 @@ mcp::Arg long_text_arg();
 void expose_get_model_info(Interface& interface, const Embedder& embedder);
 void expose_get_embedding(Interface& interface, const Embedder& embedder);
 void expose_get_embeddings(Interface& interface, const Embedder& embedder);
+void expose_rerank(Interface& interface);
 void expose_search(Interface& interface, const Embedder& embedder);
 void expose_similarity(Interface& interface, const Embedder& embedder);
 

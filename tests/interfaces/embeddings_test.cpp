@@ -84,7 +84,7 @@ TEST_CASE("the tools are typed, short-named, read-only, and say what they return
     CHECK(tool.annotations->openWorldHint == false);
   }
   CHECK(names == std::vector<std::string>{"get_model_info", "get_embedding", "get_embeddings",
-                                          "search", "similarity"});
+                                          "rerank", "search", "similarity"});
   const Json& output = (*tools)[1].outputSchema;
   CHECK(keys(output["properties"]) ==
         always_and({"uri", "path", "embedding", "truncated", "tokens", "max_tokens"}));
@@ -189,6 +189,35 @@ TEST_CASE("search and similarity compare the first dims values, of texts and of 
   CHECK(worker()
             .error("search", {{"query", "a cat"}, {"corpus", corpus}, {"corpus_prompt", "passage"}})
             .find("passage") != std::string::npos);
+}
+
+TEST_CASE("rerank orders texts by a cross-encoder's scores, in less than 1 KB") {
+  const Json pairs =
+      Json::parse(std::ifstream(GPUMCP_TEST_GOLDEN "/cross_encoders/bert/expected.json"))["pairs"];
+  auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
+  const Json asked = {{"query", "where is the cat?"},
+                      {"texts", {"a dog barked at the moon", "the cat sat on the mat"}}};
+  const CallToolResult result = worker().call("rerank", asked);
+  check_small_and_equal(result);
+  const Json value = Json::parse(result.structuredContent);
+  REQUIRE(value["matches"].size() == 2);
+  CHECK(value["compared"] == 2);
+  CHECK(value["matches"][0]["index"] == 1);
+  CHECK(value["matches"][0]["text"] == "the cat sat on the mat");
+  CHECK(value["matches"][0]["score"].get<double>() ==
+        doctest::Approx(sigmoid(pairs[0]["logits"][0].get<double>())).epsilon(1e-4));
+  CHECK(value["matches"][1]["score"].get<double>() ==
+        doctest::Approx(sigmoid(pairs[1]["logits"][0].get<double>())).epsilon(1e-4));
+
+  std::vector<std::string> many(256, std::string(500, 'x'));
+  const CallToolResult large =
+      worker().call("rerank", {{"query", "a"}, {"texts", many}, {"top_k", 20}});
+  check_small_and_equal(large);
+  const Json best = Json::parse(large.structuredContent);
+  CHECK(best["matches"].size() == 20);
+  CHECK(best["matches"][0]["index"] == 0);  // equal scores keep their order
+  CHECK(worker().error("rerank", {{"query", "a"}, {"texts", Json::array()}}).find("texts") !=
+        std::string::npos);
 }
 
 TEST_CASE("long_text \"mean\" reads all of a long text") {

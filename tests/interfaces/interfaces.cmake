@@ -18,5 +18,6 @@ add_test(NAME interfaces COMMAND interfaces_test)
 add_executable(interface_unit_test interfaces/main.cpp interfaces/support.cpp interfaces/tensor_ref_test.cpp)
 target_include_directories(interface_unit_test PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 target_link_libraries(interface_unit_test PRIVATE gpumcp::interface doctest::doctest ${CMAKE_DL_LIBS} gpumcp::build)
-target_compile_definitions(interface_unit_test PRIVATE GPUMCP_TEST_INTERFACES="$<TARGET_FILE_DIR:embeddings>")
+target_compile_definitions(interface_unit_test PRIVATE
+  GPUMCP_TEST_GOLDEN="${CMAKE_CURRENT_SOURCE_DIR}/golden" GPUMCP_TEST_INTERFACES="$<TARGET_FILE_DIR:embeddings>")
 add_test(NAME interface_unit COMMAND interface_unit_test)

@@ -34,7 +34,10 @@ std::filesystem::path broken_model() {
 
 // The process has one Runtime, so that the folders of models are the same for every worker here.
 Worker::Worker(Json options) : options_(std::move(options)), server_({.name = "test"}) {
-  options_["models"] = {{"mine", "/nonexistent/folder"}, {"broken", broken_model().string()}};
+  options_["models"] = {
+      {"mine", "/nonexistent/folder"},
+      {"broken", broken_model().string()},
+      {"cross-encoder/ms-marco-MiniLM-L6-v2", GPUMCP_TEST_GOLDEN "/cross_encoders/bert"}};
   options_["threads"] = 2;
 }
 

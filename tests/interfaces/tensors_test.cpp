@@ -95,7 +95,7 @@ TEST_CASE("the tools of tensors are typed, short-named, and stand beside those o
   Worker& both = Worker::start({"embeddings", "tensors"});
   const auto tools = both.client().list_tools();
   REQUIRE(tools);
-  CHECK(tools->size() == 17);
+  CHECK(tools->size() == 18);
   for (const auto& tool : *tools) {
     CHECK(tool.name.size() <= 24);
     CHECK(tool.inputSchema["additionalProperties"] == false);
