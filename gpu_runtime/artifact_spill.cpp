@@ -174,6 +174,39 @@ void write_spilled(const fs::path& folder, const SpilledArtifact& spilled) {
   }
 }
 
+std::vector<ArtifactInfo> list_spilled(const fs::path& folder, ArtifactTime now) {
+  std::vector<ArtifactInfo> all;
+  std::error_code problem;
+  for (fs::directory_iterator it(folder, problem), end; !problem && it != end;
+       it.increment(problem)) {
+    if (it->path().extension() != kSuffix) continue;
+    try {
+      const Descriptor fd(open_for_reading(it->path()));
+      const auto spill = read_header(fd.get());
+      if (!spill || expiry_of(*spill) <= now) continue;
+      const Json& header = spill->header;
+      ArtifactInfo one;
+      one.id = header.at("id").get<std::string>();
+      if (it->path().stem() != one.id) continue;
+      one.uri = ArtifactStore::uri_of(one.id);
+      one.created = from_milliseconds(header.at("created_ms").get<std::int64_t>());
+      one.expires = expiry_of(*spill);
+      one.shape = header.at("shape").get<std::vector<std::int64_t>>();
+      one.dtype = header.at("dtype").get<std::string>();
+      one.name = header.at("name").get<std::string>();
+      one.description = header.at("description").get<std::string>();
+      one.owner = header.at("owner").get<std::string>();
+      one.mime_type = header.at("mime_type").get<std::string>();
+      one.made_by = header.at("made_by").get<std::string>();
+      one.nbytes = spill->nbytes;
+      all.push_back(std::move(one));
+    } catch (const Error&) {  // a broken file counts as absent
+    } catch (const Json::exception&) {
+    }
+  }
+  return all;
+}
+
 std::optional<SpilledArtifact> read_spilled(const fs::path& folder, const std::string& id,
                                             ArtifactTime now) {
   try {

@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "gpu_runtime/artifacts.h"
 
@@ -30,6 +31,9 @@ void write_spilled(const std::filesystem::path& folder, const SpilledArtifact& s
 // nullopt: there is none, or none that may be read. id: as ArtifactStore::id_of gives it.
 std::optional<SpilledArtifact> read_spilled(const std::filesystem::path& folder,
                                             const std::string& id, ArtifactTime now);
+
+// All that are there and unexpired, without their bytes.
+std::vector<ArtifactInfo> list_spilled(const std::filesystem::path& folder, ArtifactTime now);
 
 bool remove_spilled(const std::filesystem::path& folder, const std::string& id);
 void remove_expired_spills(const std::filesystem::path& folder, ArtifactTime now);

@@ -7,7 +7,9 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "gpu_runtime/artifact_spill.h"
@@ -195,6 +197,14 @@ std::vector<ArtifactInfo> ArtifactStore::list(std::string_view owner) {
 
 std::vector<ArtifactInfo> ArtifactStore::list_made_by(std::string_view caller) {
   std::vector<ArtifactInfo> all = list();
+  if (!options_.spill_folder.empty()) {
+    std::set<std::string> known;
+    for (const ArtifactInfo& one : all) known.insert(one.id);
+    for (ArtifactInfo& one : list_spilled(options_.spill_folder, options_.clock())) {
+      if (!known.contains(one.id)) all.push_back(std::move(one));
+    }
+    std::ranges::stable_sort(all, std::greater(), &ArtifactInfo::created);
+  }
   std::erase_if(all, [&](const ArtifactInfo& one) { return one.made_by != caller; });
   return all;
 }

@@ -78,7 +78,8 @@ class GPUMCP_RUNTIME_API ArtifactStore {
 
   // What there is, newest first. owner "": all.
   std::vector<ArtifactInfo> list(std::string_view owner = {});
-  // A caller's, newest first: what its calls put here, whoever may read it.
+  // A caller's, newest first: what its calls put here or into an earlier worker's store, from where
+  // it was spilled, whoever may read it.
   std::vector<ArtifactInfo> list_made_by(std::string_view caller);
 
   bool drop(std::string_view id_or_uri);  // false: there was none

@@ -181,6 +181,37 @@ TEST_CASE(
   CHECK(fs::is_empty(f.folder / "spill"));
 }
 
+TEST_CASE("a caller's list has what an earlier store spilled, newest first and each once") {
+  const Fixture f;
+  auto made_by = [](std::string who, std::string bytes) {
+    Artifact artifact = artifact_of(std::move(bytes), "old");
+    artifact.made_by = std::move(who);
+    return artifact;
+  };
+  std::string before;
+  {
+    ArtifactStore store(f.options());
+    before = store.put(made_by("me", "abc")).uri;
+    store.put(made_by("another", "x"));
+    store.spill();
+  }
+  ArtifactStore store(f.options());
+  REQUIRE(store.list_made_by("me").size() == 1);
+  CHECK(store.list_made_by("me")[0].uri == before);
+  CHECK(store.list_made_by("me")[0].name == "old");
+  CHECK(store.list_made_by("me")[0].nbytes == 3);
+  CHECK(store.list_made_by("me")[0].shape == std::vector<std::int64_t>{1, 2});
+  ++*f.seconds;
+  const std::string after = store.put(made_by("me", "new")).uri;
+  store.get(before);  // in memory and on the disk now
+  const auto both = store.list_made_by("me");
+  REQUIRE(both.size() == 2);
+  CHECK(both[0].uri == after);
+  CHECK(both[1].uri == before);
+  CHECK(store.drop(before));
+  CHECK(store.list_made_by("me").size() == 1);
+}
+
 TEST_CASE("broken spill files count as absent") {
   const Fixture f;
   ArtifactStore store(f.options());
