@@ -1,11 +1,14 @@
 #include "gpu_runtime/batch_taps.h"
 
 #include <ATen/ops/cat.h>
+#include <ATen/ops/softmax.h>
 
 #include <algorithm>
 
 namespace gpumcp::gpu_runtime {
 namespace {
+
+constexpr std::uintptr_t kAligned = 64;
 
 std::size_t slot(SiteKind kind, std::int64_t layer) {
   return static_cast<std::size_t>(layer) * kSiteKinds + static_cast<std::size_t>(kind);
@@ -93,12 +96,43 @@ void BatchTaps::at(SiteKind kind, std::int64_t layer, const at::Tensor& x) {
   }
 }
 
-void BatchTaps::take_patterns(
-    std::int64_t layer,
-    const std::function<at::Tensor(std::int64_t begin, std::int64_t tokens)>& compute) {
-  for (const Action& action : find(SiteKind::pattern, layer)) {
-    const TappedRow& row = rows_[action.row];
-    captured_[action.row][action.index] = compute(row.begin, row.tokens);
+void BatchTaps::adapt(LinearSite site, std::int64_t layer, const at::Tensor& x,
+                      const at::Tensor& y) {
+  for (const TappedRow& row : rows_) {
+    if (!row.taps->placed) continue;
+    at::Tensor part = x.narrow(0, row.begin, row.tokens);
+    // A product's bits may depend on where its numbers begin in memory, and alone they begin here.
+    if (x.is_cpu() && reinterpret_cast<std::uintptr_t>(part.const_data_ptr()) % kAligned != 0)
+      part = part.clone();
+    row.taps->placed->add(site, layer, part, y.narrow(0, row.begin, row.tokens));
+  }
+}
+
+void BatchTaps::take_patterns(std::int64_t layer, const Scores& scores, const Mix& mix) {
+  const std::vector<Action>&of_scores = find(SiteKind::scores, layer),
+        &of_patterns = find(SiteKind::pattern, layer);
+  for (std::size_t index = 0; index < rows_.size(); ++index) {
+    auto concerns = [&](const Action& action) { return action.row == index; };
+    if (std::ranges::none_of(of_scores, concerns) && std::ranges::none_of(of_patterns, concerns))
+      continue;
+    const TappedRow& row = rows_[index];
+    bool changed = false;
+    auto visit = [&](const std::vector<Action>& actions, at::Tensor& value) {
+      for (const Action& action : actions) {
+        if (action.row != index) continue;
+        if (action.is_edit) {
+          value = row.taps->edits[action.index].vector;
+          changed = true;
+        } else {
+          captured_[index][action.index] = value.clone();
+        }
+      }
+    };
+    at::Tensor value = scores(row.begin, row.tokens);
+    visit(of_scores, value);
+    value = at::softmax(value, -1);
+    visit(of_patterns, value);
+    if (changed) mix(row.begin, row.tokens, value);
   }
 }
 

@@ -26,11 +26,18 @@ class BatchTaps {
 
   // Changes the rows of x, [tokens, width], in place, then reads.
   void at(SiteKind kind, std::int64_t layer, const at::Tensor& x);
-  bool wants_patterns(std::int64_t layer) const { return !find(SiteKind::pattern, layer).empty(); }
-  // `compute` gives the pattern of the row of tokens [begin, begin + tokens).
-  void take_patterns(
-      std::int64_t layer,
-      const std::function<at::Tensor(std::int64_t begin, std::int64_t tokens)>& compute);
+  // Adds what the rows' adapters make of a linear layer's input x, [tokens, in], to its output.
+  void adapt(LinearSite site, std::int64_t layer, const at::Tensor& x, const at::Tensor& y);
+
+  // Attention of the rows that read or change who looks at what, row by row in calls of its own
+  // shape. `scores` gives a row's scores, [heads, tokens, tokens], of tokens [begin, begin +
+  // tokens); `mixed` takes the pattern where it was changed.
+  using Scores = std::function<at::Tensor(std::int64_t begin, std::int64_t tokens)>;
+  using Mix = std::function<void(std::int64_t begin, std::int64_t tokens, const at::Tensor&)>;
+  bool looks_at_patterns(std::int64_t layer) const {
+    return !find(SiteKind::pattern, layer).empty() || !find(SiteKind::scores, layer).empty();
+  }
+  void take_patterns(std::int64_t layer, const Scores& scores, const Mix& mix);
 
   const std::vector<TappedRow>& rows() const { return rows_; }
   // What was read for a row, in the order of its captures; undefined where no token was in a

@@ -38,7 +38,8 @@ LoadedModel::LoadedModel(const LoadRequest& request)
     : folder_(request.folder),
       device_(request.device),
       checkpoint_((checked(ModelConfig::from_pretrained(folder_)),
-                   request.checkpoint ? *request.checkpoint : Checkpoint::open(folder_))) {
+                   request.checkpoint ? *request.checkpoint : Checkpoint::open(folder_))),
+      take_memory_(request.take_memory) {
   const ModelConfig config = ModelConfig::from_pretrained(folder_);
   dtype_ = choose_dtype(request.dtype, config, device_, count_parameters(checkpoint_));
   auto session = checkpoint_.session() ? checkpoint_.session() : std::make_shared<WeightSession>();
@@ -153,7 +154,43 @@ void LoadedModel::check_prompt(std::span<const std::int32_t> tokens) const {
 
 std::shared_ptr<const RowTaps> LoadedModel::prepare_taps(const RowTaps& taps) const {
   check_taps(taps, transformer_->facts().taps, transformer_->facts().max_length, true);
-  return taps_on(taps, device_, dtype_);
+  return place(taps);
+}
+
+std::shared_ptr<const RowTaps> LoadedModel::place(const RowTaps& taps) const {
+  auto placed = taps_on(taps, device_, dtype_);
+  if (taps.adapter) placed->placed = place(taps.adapter);
+  return placed;
+}
+
+std::shared_ptr<const PlacedAdapter> LoadedModel::place(
+    const std::shared_ptr<const LoraAdapter>& adapter) const {
+  if (const auto known = adapters_.find(adapter.get()); known != adapters_.end())
+    return known->second;
+  auto take = [&] {
+    return !take_memory_ || take_memory_(static_cast<std::int64_t>(adapter->nbytes()));
+  };
+  if (!take()) {  // those that no text uses now make room
+    std::erase_if(adapters_, [&](const auto& one) {
+      if (one.second.use_count() > 1) return false;
+      take_memory_(-static_cast<std::int64_t>(one.second->nbytes()));
+      return true;
+    });
+    if (!take()) {
+      throw Error(ErrorCode::out_of_memory,
+                  "adapter " + adapter->name() + ": there is no room for its " +
+                      std::to_string(adapter->nbytes()) + " bytes beside the models");
+    }
+  }
+  try {
+    const TransformerFacts& facts = transformer_->facts();
+    auto made = std::make_shared<const PlacedAdapter>(adapter, facts.adapters, facts.num_layers,
+                                                      device_, dtype_);
+    return adapters_[adapter.get()] = std::move(made);
+  } catch (...) {
+    if (take_memory_) take_memory_(-static_cast<std::int64_t>(adapter->nbytes()));
+    throw;
+  }
 }
 
 std::vector<at::Tensor> LoadedModel::captures_of(const RowTaps& taps,
@@ -162,7 +199,11 @@ std::vector<at::Tensor> LoadedModel::captures_of(const RowTaps& taps,
   for (std::size_t i = 0; i < raw.size(); ++i) {
     const Capture& capture = taps.captures[i];
     if (!raw[i].defined()) continue;
-    if (capture.site.kind == SiteKind::z) raw[i] = raw[i].view({raw[i].size(0), facts.heads, -1});
+    const SiteKind kind = capture.site.kind;
+    if (kind == SiteKind::z || kind == SiteKind::q || kind == SiteKind::k || kind == SiteKind::v) {
+      const bool shared = kind == SiteKind::k || kind == SiteKind::v;
+      raw[i] = raw[i].view({raw[i].size(0), shared ? facts.kv_heads : facts.heads, -1});
+    }
     if (!capture.as_logits) continue;
     raw[i] = logits_of(
         capture.site.kind == SiteKind::final_norm ? raw[i] : transformer_->final_norm(raw[i]));
@@ -298,8 +339,7 @@ LoadedModel::Chunk LoadedModel::launch_chunk(std::vector<const BatchRow*> rows,
                    !any.class_scores;
   for (const BatchRow* row : chunk.rows) {
     const auto length = static_cast<std::int64_t>(row->tokens->ids.size());
-    if (row->tokens->taps)
-      tapped.push_back({taps_on(*row->tokens->taps, device_, dtype_), first, length, 0});
+    if (row->tokens->taps) tapped.push_back({place(*row->tokens->taps), first, length, 0});
     first += length;
   }
   only_taps = only_taps && tapped.size() == chunk.rows.size();

@@ -4,6 +4,7 @@
 // sentence-transformers files describe. Made, used and destroyed on an executor's owner thread,
 // inside c10::InferenceMode.
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -52,6 +53,10 @@ class LoadedModel final : public BatchModel, public DecodeModel {
   // Of the chunk's texts, [texts, labels].
   at::Tensor class_scores_of(const at::Tensor& hidden, std::span<const LengthGroup> groups) const;
   at::Tensor log_probabilities_of(const at::Tensor& hidden, const at::Tensor& ids) const;
+  // taps_on() this model, its adapter too.
+  std::shared_ptr<const RowTaps> place(const RowTaps& taps) const;
+  std::shared_ptr<const PlacedAdapter> place(
+      const std::shared_ptr<const LoraAdapter>& adapter) const;
   // What a row's taps read, in the form that RowResult::captures has.
   std::vector<at::Tensor> captures_of(const RowTaps& taps, std::vector<at::Tensor> raw) const;
   // For the error path: `values` are those that came out.
@@ -64,6 +69,9 @@ class LoadedModel final : public BatchModel, public DecodeModel {
   at::ScalarType dtype_;
   std::unique_ptr<Transformer> transformer_;
   std::optional<Pooling> pooling_;
+  const std::function<bool(std::int64_t)> take_memory_;
+  // Adapters that rows have named since the model was loaded.
+  mutable std::map<const LoraAdapter*, std::shared_ptr<const PlacedAdapter>> adapters_;
 };
 
 }  // namespace gpumcp::gpu_runtime

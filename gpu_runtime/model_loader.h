@@ -28,6 +28,9 @@ struct LoadRequest {
   // The open weights and what this load shares, when somebody else has opened them already.
   std::optional<Checkpoint> checkpoint;
   StillWanted wanted;
+  // For what a loaded model comes to hold beside its weights, such as adapters: whether there is
+  // room for so many bytes more, which count from then on. Negative: they are given back.
+  std::function<bool(std::int64_t)> take_memory = nullptr;
 };
 
 using ModelLoader = std::function<std::unique_ptr<BatchModel>(const LoadRequest&)>;

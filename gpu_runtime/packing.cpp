@@ -26,6 +26,11 @@ void PackedBatch::tap_rows(SiteKind kind, std::int64_t layer, const at::Tensor& 
   taps->at(kind, layer, x);
 }
 
+void PackedBatch::adapt_rows(LinearSite site, std::int64_t layer, const at::Tensor& x,
+                             const at::Tensor& y) const {
+  taps->adapt(site, layer, x, y);
+}
+
 std::vector<std::vector<std::size_t>> plan_chunks(std::span<const std::size_t> lengths,
                                                   std::int64_t max_tokens) {
   std::vector<std::size_t> order(lengths.size());

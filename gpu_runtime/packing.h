@@ -49,11 +49,17 @@ struct PackedBatch {
   void tap(SiteKind kind, std::int64_t layer, const at::Tensor& x) const {
     if (taps != nullptr) tap_rows(kind, layer, x);
   }
+  // What a model calls behind a linear layer that adapters may change; may change y.
+  void adapt(LinearSite site, std::int64_t layer, const at::Tensor& x, const at::Tensor& y) const {
+    if (taps != nullptr) adapt_rows(site, layer, x, y);
+  }
   // What a model calls before each layer: Error(cancelled) when nobody waits for the batch.
   GPUMCP_RUNTIME_API void between_layers() const;
 
  private:
   void tap_rows(SiteKind kind, std::int64_t layer, const at::Tensor& x) const;
+  void adapt_rows(LinearSite site, std::int64_t layer, const at::Tensor& x,
+                  const at::Tensor& y) const;
 };
 
 // Which rows go together: indices into the rows, longest last, in chunks of at most max_tokens

@@ -96,13 +96,9 @@ std::string Residency::explain_locked(c10::Device device, const Place& place) co
   return text;
 }
 
-// One step towards room, for the first of the queue. True: something changed, look again; false:
-// all who could go are in use (and have been asked to make way).
-bool Residency::make_room(c10::Device device, const Tenant* for_whom, std::uint64_t bytes,
-                          Lock& lock) {
-  Place& place = place_of(device, lock);
-  std::vector<std::shared_ptr<Tenant>> candidates = others(place, for_whom);
-  const std::uint64_t limit = *place.limit, used = place.used;
+// The idle one that was not used for longest. False: none is idle.
+bool Residency::evict_oldest(Place& place, const Tenant* for_whom, Lock& lock) {
+  const std::vector<std::shared_ptr<Tenant>> candidates = others(place, for_whom);
   lock.unlock();
   std::shared_ptr<Tenant> oldest;
   std::optional<SteadyTime> since;
@@ -112,12 +108,21 @@ bool Residency::make_room(c10::Device device, const Tenant* for_whom, std::uint6
     oldest = tenant;
     since = idle;
   }
-  if (oldest) {
-    const bool gone = oldest->evict();
-    lock.lock();
-    if (gone) ++place.evictions;
-    return true;
-  }
+  const bool gone = oldest && oldest->evict();
+  lock.lock();
+  if (gone) ++place.evictions;
+  return oldest != nullptr;
+}
+
+// One step towards room, for the first of the queue. True: something changed, look again; false:
+// all who could go are in use (and have been asked to make way).
+bool Residency::make_room(c10::Device device, const Tenant* for_whom, std::uint64_t bytes,
+                          Lock& lock) {
+  Place& place = place_of(device, lock);
+  if (evict_oldest(place, for_whom, lock)) return true;
+  std::vector<std::shared_ptr<Tenant>> candidates = others(place, for_whom);
+  const std::uint64_t limit = *place.limit, used = place.used;
+  lock.unlock();
   // In use, all of them: as many as it takes are asked to let no new calls in.
   std::uint64_t promised = 0;
   for (const auto& tenant : candidates) {
@@ -204,6 +209,25 @@ void Residency::settle(const Tenant& tenant, c10::Device device, std::uint64_t b
   place.peak = std::max(place.peak, place.used);
   ++place.changes;
   changed_.notify_all();
+}
+
+bool Residency::resize(const Tenant& tenant, c10::Device device, std::uint64_t bytes) {
+  Lock lock(mutex_);
+  Place& place = place_of(device, lock);
+  for (;;) {
+    const auto found = place.held.find(&tenant);
+    if (found == place.held.end()) return true;  // its weights are gone, and all with them
+    const std::uint64_t before = found->second.bytes;
+    if (bytes <= before || place.used - before + bytes <= *place.limit) {
+      place.used += bytes - before;
+      found->second.bytes = bytes;
+      place.peak = std::max(place.peak, place.used);
+      ++place.changes;
+      changed_.notify_all();
+      return true;
+    }
+    if (!evict_oldest(place, &tenant, lock)) return false;
+  }
 }
 
 void Residency::release(const Tenant& tenant, c10::Device device) {

@@ -76,6 +76,9 @@ class GPUMCP_RUNTIME_API Residency {
   bool try_acquire(const std::shared_ptr<Tenant>& tenant, c10::Device place, std::uint64_t bytes);
   // What it holds turned out to be this much.
   void settle(const Tenant& tenant, c10::Device place, std::uint64_t bytes);
+  // It needs so much in all from now on (caches that texts fill, adapters); where that is more,
+  // idle tenants go for it. False: there is no room, and nothing has changed.
+  bool resize(const Tenant& tenant, c10::Device place, std::uint64_t bytes);
   void release(const Tenant& tenant, c10::Device place);
 
   // A tenant of the place became idle: somebody may wait for that.
@@ -109,6 +112,7 @@ class GPUMCP_RUNTIME_API Residency {
   void hold(Place& place, const std::shared_ptr<Tenant>& tenant, std::uint64_t bytes);
   std::vector<std::shared_ptr<Tenant>> others(const Place& place, const Tenant* except) const;
   std::string explain_locked(c10::Device device, const Place& place) const;
+  bool evict_oldest(Place& place, const Tenant* for_whom, Lock& lock);
   bool make_room(c10::Device device, const Tenant* for_whom, std::uint64_t bytes, Lock& lock);
 
   const Limit limit_;

@@ -41,6 +41,12 @@ void ResidentModel::also(const ModelOptions& options) {
   idle_ = longer(idle_, options.idle);
 }
 
+std::string ResidentModel::dtype() const {
+  const auto& named = runtime_.options().dtype_of;
+  const auto own = named.find(path_.name);
+  return options_.dtype == "auto" && own != named.end() ? own->second : options_.dtype;
+}
+
 std::filesystem::path ResidentModel::folder() {
   if (path_.found()) return path_.require();
   return runtime_.find_model(path_.name).require();  // it may have been pulled meanwhile
@@ -116,6 +122,10 @@ std::shared_ptr<ModelExecutor> ResidentModel::begin_call(const CallLimits& limit
       release_cached_memory(on);
     };
     options.explain_memory = [this, on] { return runtime_.residency().explain(on); };
+    options.generation.explain_memory = options.explain_memory;
+    options.generation.hold_memory = [this, on](std::int64_t bytes) {
+      return hold_beside(on, bytes, adapter_bytes_);
+    };
     executor_ = std::make_shared<ModelExecutor>(
         [this, on](const StillWanted& wanted) { return load(on, wanted); }, options);
     ++loads_;
@@ -132,9 +142,12 @@ std::unique_ptr<BatchModel> ResidentModel::load(c10::Device on, const StillWante
   Residency& residency = runtime_.residency();
   LoadRequest request{.folder = folder(),
                       .device = on,
-                      .dtype = options_.dtype,
+                      .dtype = dtype(),
                       .load_as = options_.load_as,
-                      .wanted = wanted};
+                      .wanted = wanted,
+                      .take_memory = [this, on](std::int64_t bytes) {
+                        return hold_beside(on, cache_bytes_, adapter_bytes_ + bytes);
+                      }};
   request.checkpoint = open_weights(request.folder);
   const std::uint64_t measured = runtime_.options().measure(request);
   residency.acquire(weights(), on, measured, wanted);
@@ -151,11 +164,26 @@ std::unique_ptr<BatchModel> ResidentModel::load(c10::Device on, const StillWante
     residency.settle(weights_, on, exact);
     std::scoped_lock lock(mutex_);
     nbytes_ = exact;
+    cache_bytes_ = adapter_bytes_ = 0;
     return model;
   } catch (...) {
     residency.release(weights_, on);
     throw;
   }
+}
+
+bool ResidentModel::hold_beside(c10::Device on, std::int64_t cache_bytes,
+                                std::int64_t adapter_bytes) {
+  std::uint64_t all = static_cast<std::uint64_t>(cache_bytes + adapter_bytes);
+  {
+    std::scoped_lock lock(mutex_);
+    all += nbytes_;
+  }
+  if (!runtime_.residency().resize(weights_, on, all)) return false;
+  std::scoped_lock lock(mutex_);
+  cache_bytes_ = cache_bytes;
+  adapter_bytes_ = adapter_bytes;
+  return true;
 }
 
 // Once more, when others have given up what they could, if memory did not suffice.
@@ -390,12 +418,14 @@ Json ResidentModel::status() const {
   return {{"name", path_.name},
           {"folder", path_.folder.string()},
           {"device", options_.device.empty() ? runtime_.options().device : options_.device},
-          {"dtype", options_.dtype},
+          {"dtype", dtype()},
           {"state", loaded        ? "hot"
                     : loading     ? "loading"
                     : checkpoint_ ? "warm"
                                   : "cold"},
           {"bytes", loaded ? nbytes_ : 0},
+          {"cache_bytes", loaded ? cache_bytes_ : 0},
+          {"adapter_bytes", loaded ? adapter_bytes_ : 0},
           {"host_bytes", host_copy_ ? host_copy_->nbytes() : 0},
           {"pinned", pin_},
           {"loads", loads_},

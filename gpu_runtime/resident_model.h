@@ -116,6 +116,7 @@ class GPUMCP_RUNTIME_API ResidentModel : public std::enable_shared_from_this<Res
     ResidentModel& model_;
   };
 
+  std::string dtype() const;       // as the handle says, else the runtime's options for this model
   std::filesystem::path folder();  // looks again for a model that was not there before
   std::shared_ptr<ModelExecutor> begin_call(const CallLimits& limits);
   void end_call();
@@ -130,6 +131,9 @@ class GPUMCP_RUNTIME_API ResidentModel : public std::enable_shared_from_this<Res
   bool drop_host_copy();
   bool hot_or_loading() const;
   std::optional<std::chrono::milliseconds> idle_limit() const;
+  // What is held beside the weights: caches of texts that are generated, adapters. False: there is
+  // no room for so much. Called by the owner thread.
+  bool hold_beside(c10::Device on, std::int64_t cache_bytes, std::int64_t adapter_bytes);
   std::shared_ptr<Tenant> weights() { return {shared_from_this(), &weights_}; }
 
   Runtime& runtime_;
@@ -158,6 +162,7 @@ class GPUMCP_RUNTIME_API ResidentModel : public std::enable_shared_from_this<Res
   std::optional<std::chrono::milliseconds> idle_;
   SteadyTime last_used_{};
   std::uint64_t loads_ = 0, unloads_ = 0, failed_loads_ = 0, wakes_ = 0, nbytes_ = 0;
+  std::int64_t cache_bytes_ = 0, adapter_bytes_ = 0;
   double last_load_ms_ = 0;
 };
 

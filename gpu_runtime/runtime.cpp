@@ -72,7 +72,37 @@ std::shared_ptr<ResidentModel> Runtime::model(const ModelPath& path, const Model
 }
 
 ModelPath Runtime::find_model(const std::string& name) const {
-  return ModelStore(options_.model_overrides).find(name.empty() ? options_.default_model : name);
+  const std::string& wanted = name.empty() ? options_.default_model : name;
+  const auto adapter = options_.adapters.find(wanted);
+  if (adapter == options_.adapters.end()) return ModelStore(options_.model_overrides).find(wanted);
+  const std::string base = adapter->second.base.empty()
+                               ? LoraAdapter::read_base(adapter->second.folder)
+                               : adapter->second.base;
+  if (base.empty() || options_.adapters.contains(base)) {
+    throw Error(ErrorCode::invalid_argument,
+                "adapter " + wanted + ": its base is " +
+                    (base.empty() ? "named nowhere (adapter_config.json, base_model_name_or_path)"
+                                  : base + ", which is an adapter itself"));
+  }
+  if (base.starts_with('/') || base.starts_with('.')) return ModelPath(base);
+  return ModelStore(options_.model_overrides).find(base);
+}
+
+std::shared_ptr<const LoraAdapter> Runtime::adapter(const std::string& name) {
+  const auto source = options_.adapters.find(name);
+  if (source == options_.adapters.end()) {
+    std::string known;
+    for (const auto& [one, unused] : options_.adapters) known += (known.empty() ? "" : ", ") + one;
+    throw Error(ErrorCode::not_found,
+                "there is no adapter \"" + name.substr(0, 60) + "\" (there are: " +
+                    (known.empty() ? "none; serve one by --model NAME=FOLDER" : known) + ")");
+  }
+  std::scoped_lock lock(mutex_);
+  auto& known = adapters_[name];
+  if (auto adapter = known.lock()) return adapter;
+  auto adapter = LoraAdapter::open(source->second.folder, name);
+  known = adapter;
+  return adapter;
 }
 
 double Runtime::held_s() const { return held_->seconds(); }

@@ -32,15 +32,23 @@
 
 namespace gpumcp::gpu_runtime {
 
+// A LoRA adapter: a model's name that means another model with it.
+struct AdapterSource {
+  std::filesystem::path folder;
+  std::string base = {};  // the other model's name; "": the one that the adapter's files name
+};
+
 struct RuntimeOptions {
   std::string device = "auto";                                   // auto, cpu, cuda, cuda:N
   std::map<std::string, std::filesystem::path> model_overrides;  // --model NAME=FOLDER
+  std::map<std::string, AdapterSource> adapters = {};            // by name
   std::string default_model;
   int num_threads = 0;  // CPU threads of a kernel; 0: GPUMCP_THREADS, else the physical cores
   // Of a model's weights on the device; nothing: never; 0: after each call.
   std::optional<std::chrono::milliseconds> model_idle = std::chrono::seconds(60);
   std::map<std::string, std::optional<std::chrono::milliseconds>> model_idle_of;  // by name
-  std::set<std::string> pinned_models;  // by name: once loaded they stay
+  std::map<std::string, std::string> dtype_of = {};  // by name, where a handle says "auto"
+  std::set<std::string> pinned_models;               // by name: once loaded they stay
   // How long an unloaded model stays warm.
   std::optional<std::chrono::milliseconds> warm_idle = std::chrono::minutes(10);
   // Bytes that weights may take on each GPU, and in host memory (all of them on a CPU). Nothing:
@@ -81,7 +89,13 @@ class GPUMCP_RUNTIME_API Runtime {
   std::shared_ptr<ResidentModel> model(const ModelPath& path, const ModelOptions& options = {});
 
   // By name: overrides, $GPUMCP_MODELS, the store, the Hugging Face cache. "" is the default model.
+  // For an adapter's name it is its base.
   ModelPath find_model(const std::string& name) const;
+
+  bool is_adapter(const std::string& name) const { return options_.adapters.contains(name); }
+  // Read at its first use, and shared while a model holds it. Error(not_found) names those that
+  // there are; the folder's own errors are LoraAdapter::open()'s.
+  std::shared_ptr<const LoraAdapter> adapter(const std::string& name);
 
   ArtifactStore& artifacts() { return *artifacts_; }
   std::shared_ptr<ArtifactStore> artifact_store() const { return artifacts_; }
@@ -121,6 +135,7 @@ class GPUMCP_RUNTIME_API Runtime {
   std::condition_variable_any used_;
   // Guarded by mutex_:
   std::map<Key, std::shared_ptr<ResidentModel>> models_;
+  std::map<std::string, std::weak_ptr<const LoraAdapter>> adapters_;
   bool in_use_ = false;
   SteadyTime wake_at_ = SteadyTime::max();  // when the reaper looks next
   std::jthread reaper_;

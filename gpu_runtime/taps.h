@@ -21,13 +21,20 @@
 #include <vector>
 
 #include "gpu_runtime/export.h"
+#include "gpu_runtime/lora.h"
 
 namespace gpumcp::gpu_runtime {
 
-// In the order in which a layer computes them; `d` is hidden_size. All but patterns may be edited.
+// In the order in which a layer computes them; `d` is hidden_size. Queries, keys and values are as
+// their projections give them, before any norm and rotation. Scores and patterns may be edited in
+// whole texts only, and replaced only.
 enum class SiteKind : std::uint8_t {
   resid_pre,   // blocks.L.hook_resid_pre, [tokens, d]: what goes into the layer
-  pattern,     // blocks.L.attn.hook_pattern, [heads, tokens, tokens]
+  q,           // blocks.L.attn.hook_q, [tokens, heads, head_dim]
+  k,           // blocks.L.attn.hook_k, [tokens, kv_heads, head_dim]
+  v,           // blocks.L.attn.hook_v, [tokens, kv_heads, head_dim]
+  scores,      // blocks.L.attn.hook_attn_scores, [heads, tokens, tokens]: -inf where unseen
+  pattern,     // blocks.L.attn.hook_pattern, [heads, tokens, tokens]: their softmax
   z,           // blocks.L.attn.hook_z, [tokens, heads, head_dim]: before the output projection
   attn_out,    // blocks.L.hook_attn_out, [tokens, d]: what attention adds
   resid_mid,   // blocks.L.hook_resid_mid, [tokens, d]
@@ -36,7 +43,7 @@ enum class SiteKind : std::uint8_t {
   resid_post,  // blocks.L.hook_resid_post, [tokens, d]: what comes out of the layer
   final_norm,  // ln_final.hook_normalized, [tokens, d]: what the head reads (weights applied)
 };
-inline constexpr std::size_t kSiteKinds = 9;
+inline constexpr std::size_t kSiteKinds = 13;
 
 struct Site {
   SiteKind kind = SiteKind::resid_post;
@@ -58,7 +65,7 @@ struct TokenPlaces {
 
 struct Capture {
   Site site;
-  TokenPlaces places;      // of patterns: all
+  TokenPlaces places;      // of scores and patterns: all
   bool as_logits = false;  // of resid_* and final_norm: the head's scores of the next token, by way
                            // of the final norm, in their place ("logit lens")
 };
@@ -66,13 +73,15 @@ struct Capture {
 enum class EditKind : std::uint8_t {
   add,      // + scale * vector
   ablate,   // - scale * (its part along the vector)
-  replace,  // the vector's rows, one for each of places.list
+  replace,  // the vector's rows, one for each of places.list; scores, pattern: all of it
 };
 
 struct Edit {
   Site site;
   EditKind kind = EditKind::add;
-  at::Tensor vector;  // [width of the site], for replace [places.list.size(), width]
+  // [width of the site]; for replace [places.list.size(), width], of scores and patterns
+  // [heads, tokens, tokens].
+  at::Tensor vector;
   double scale = 1;
   TokenPlaces places;
 };
@@ -80,11 +89,14 @@ struct Edit {
 struct RowTaps {
   std::vector<Capture> captures;
   std::vector<Edit> edits;
+  std::shared_ptr<const LoraAdapter> adapter = nullptr;   // the row's model is the base with it
+  std::shared_ptr<const PlacedAdapter> placed = nullptr;  // … where the model is; it sets this
 };
 
 // What an architecture offers; zero: it has no taps.
 struct TapFacts {
   std::int64_t layers = 0, hidden_size = 0, heads = 0, z_width = 0, mlp_width = 0;
+  std::int64_t kv_heads = 0, kv_width = 0;
   std::int64_t width(SiteKind kind) const;
 };
 
@@ -94,7 +106,6 @@ struct TapFacts {
 void check_taps(const RowTaps& taps, const TapFacts& facts, std::int64_t length, bool generating);
 
 // The same with vectors where and as the model's numbers are; ablated directions have length 1.
-std::shared_ptr<const RowTaps> taps_on(const RowTaps& taps, c10::Device device,
-                                       at::ScalarType dtype);
+std::shared_ptr<RowTaps> taps_on(const RowTaps& taps, c10::Device device, at::ScalarType dtype);
 
 }  // namespace gpumcp::gpu_runtime

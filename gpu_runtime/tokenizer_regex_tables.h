@@ -1,8 +1,8 @@
 #pragma once
 
-// Written by tests/gpu_runtime/make_regex_unicode.py, which says what it is: the code points that the regular
-// expressions of the `tokenizers` package know in each category and Unicode 14 does not, as the inside of a
-// PCRE2 class.
+// Written by tests/gpu_runtime/make_regex_unicode.py, which says what it is: the code points that
+// the regular expressions of the `tokenizers` package know in each category and Unicode 14 does
+// not, as the inside of a PCRE2 class.
 #include <string_view>
 
 namespace gpumcp::gpu_runtime {

@@ -220,6 +220,16 @@ void GenerationQueue::finish(const CallPtr& call, std::exception_ptr error) {
   call->changed.notify_all();
 }
 
+// All that run hold so many bytes of caches now. False: there is no room for that.
+bool GenerationQueue::hold(std::int64_t cache_bytes) {
+  if (options_.hold_memory && cache_bytes != cache_bytes_ && !options_.hold_memory(cache_bytes))
+    return false;
+  cache_bytes_ = cache_bytes;
+  std::scoped_lock lock(mutex_);
+  stats_.cache_bytes = cache_bytes;
+  return true;
+}
+
 void GenerationQueue::close(std::exception_ptr error) {
   {
     std::scoped_lock lock(mutex_);
@@ -230,37 +240,44 @@ void GenerationQueue::close(std::exception_ptr error) {
     stats_.waiting = stats_.running = 0;
   }
   running_.clear();
+  hold(0);
 }
 
 void GenerationQueue::drop_ended() {
   const auto now = Clock::now();
   std::vector<std::unique_ptr<Running>> gone;  // their caches are freed outside the lock
-  std::scoped_lock lock(mutex_);
-  auto over = [&](const CallPtr& call) {
-    if (call->done) return true;
-    const bool late = call->limits.deadline && *call->limits.deadline <= now;
-    const bool left = call->ended || call->limits.stop.stop_requested();
-    if (!late && !left) return false;
-    ++stats_.dropped;
-    finish(call, left ? error_of(ErrorCode::cancelled, "the call was cancelled")
-                      : error_of(ErrorCode::deadline, "the call's deadline passed while model " +
-                                                          options_.name + " generated for it"));
-    return true;
-  };
-  std::erase_if(waiting_, [&](const CallPtr& call) {
-    if (!over(call)) return false;
-    stats_.waiting -= call->requests.size() - call->next;
-    return true;
-  });
-  const auto first_gone = std::stable_partition(
-      running_.begin(), running_.end(),
-      [&](const auto& running) { return !running->over && !over(running->call); });
-  for (auto it = first_gone; it != running_.end(); ++it) {
-    cache_bytes_ -= (*it)->bytes;
-    gone.push_back(std::move(*it));
+  std::int64_t left = cache_bytes_;
+  {
+    std::scoped_lock lock(mutex_);
+    auto over = [&](const CallPtr& call) {
+      if (call->done) return true;
+      const bool late = call->limits.deadline && *call->limits.deadline <= now;
+      const bool away = call->ended || call->limits.stop.stop_requested();
+      if (!late && !away) return false;
+      ++stats_.dropped;
+      finish(call, away ? error_of(ErrorCode::cancelled, "the call was cancelled")
+                        : error_of(ErrorCode::deadline, "the call's deadline passed while model " +
+                                                            options_.name + " generated for it"));
+      return true;
+    };
+    std::erase_if(waiting_, [&](const CallPtr& call) {
+      if (!over(call)) return false;
+      stats_.waiting -= call->requests.size() - call->next;
+      return true;
+    });
+    const auto first_gone = std::stable_partition(
+        running_.begin(), running_.end(),
+        [&](const auto& running) { return !running->over && !over(running->call); });
+    for (auto it = first_gone; it != running_.end(); ++it) {
+      left -= (*it)->bytes;
+      gone.push_back(std::move(*it));
+    }
+    running_.erase(first_gone, running_.end());
+    stats_.running = running_.size();
   }
-  running_.erase(first_gone, running_.end());
-  stats_.running = running_.size();
+  if (gone.empty()) return;
+  gone.clear();
+  hold(left);
 }
 
 std::unique_ptr<GenerationQueue::Running> GenerationQueue::begin(const CallPtr& call,
@@ -296,9 +313,21 @@ std::unique_ptr<GenerationQueue::Running> GenerationQueue::begin(const CallPtr& 
       .cut = room < request.config.max_new_tokens,
       .tokens = {}});
   if (!running_.empty() && cache_bytes_ + running->bytes > options_.cache_bytes) return nullptr;
+  const std::int64_t before = cache_bytes_;
+  if (!hold(before + running->bytes)) {
+    if (!running_.empty()) return nullptr;  // what the others give back at their end may suffice
+    throw Error(ErrorCode::out_of_memory,
+                "a text of " + std::to_string(length + running->most) + " tokens needs " +
+                    std::to_string(running->bytes) +
+                    " bytes for its keys and values, and there "
+                    "is no room for them. " +
+                    (options_.explain_memory ? options_.explain_memory() : "") +
+                    ". Ask for fewer new tokens, or raise the limit");
+  }
   try {
     running->cache = model_->make_cache(length + running->most);
   } catch (...) {
+    hold(before);
     // What the others give back at their end may suffice.
     if (!running_.empty()) return nullptr;
     throw;
@@ -339,7 +368,6 @@ void GenerationQueue::admit() {
       call->result.load_ms = ms_between(call->submitted, opened_at_);
       call->result.queue_ms = ms_between(call->submitted, now) - call->result.load_ms;
     }
-    cache_bytes_ += running->bytes;
     running_.push_back(std::move(running));
     stats_.running = running_.size();
   }

@@ -38,6 +38,10 @@ struct GenerationQueueOptions {
   std::int64_t prompt_tokens = 0;  // in a step while others generate; 0: one chunk of the model's
   std::int64_t cache_bytes = std::int64_t{4} << 30;  // of all that run; one alone may take more
   std::size_t max_waiting = 512;                     // sequences; beyond: Error(overloaded) at once
+  // Whether all that run may hold so many bytes of caches, which count from then on; asked on the
+  // owner thread with no lock held, and never refused when it is less than before. Null: always.
+  std::function<bool(std::int64_t)> hold_memory = nullptr;
+  std::function<std::string()> explain_memory = nullptr;  // who holds what, for the error
 };
 
 // What a token means for its text, said on the owner thread, so it must be quick.
@@ -86,6 +90,7 @@ struct GenerationEvent {
 
 struct GenerationStats {
   std::size_t waiting = 0, running = 0;  // sequences
+  std::int64_t cache_bytes = 0;          // of those that run
   std::uint64_t steps = 0, prompt_tokens = 0, new_tokens = 0, refused = 0, dropped = 0;
   double busy_ms = 0;
 };
@@ -119,6 +124,7 @@ class GPUMCP_RUNTIME_API GenerationQueue {
   using CallPtr = std::shared_ptr<Call>;
 
   void drop_ended();
+  bool hold(std::int64_t cache_bytes);
   void admit();
   std::unique_ptr<Running> begin(const CallPtr& call, std::size_t index);
   struct PlannedRow;

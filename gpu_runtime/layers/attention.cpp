@@ -92,19 +92,26 @@ at::Tensor attend_grouped(const at::Tensor& q, at::Tensor k, at::Tensor v,
       .reshape({texts * n, config.heads * d});
 }
 
-// Who looks at what: float32 [heads, n, n] of one text's queries [n, heads, d] and keys
-// [n, kv_heads, d].
-at::Tensor pattern_of(const at::Tensor& queries, const at::Tensor& keys,
-                      const AttentionConfig& config) {
-  const std::int64_t n = queries.size(0), group = config.heads / config.kv_heads;
-  const at::Tensor k =
-      keys.unsqueeze(2).expand({n, config.kv_heads, group, config.head_dim}).reshape_as(queries);
+// [n, kv_heads, d] with each head as often as queries share it: [n, heads, d].
+at::Tensor repeated_heads(const at::Tensor& x, const AttentionConfig& config) {
+  const std::int64_t n = x.size(0), group = config.heads / config.kv_heads;
+  return x.unsqueeze(2)
+      .expand({n, config.kv_heads, group, config.head_dim})
+      .reshape({n, config.heads, config.head_dim});
+}
+
+// How much each token looks at each: float32 [heads, n, n] of one text's queries [n, heads, d] and
+// keys [n, kv_heads, d], before the softmax.
+at::Tensor scores_of(const at::Tensor& queries, const at::Tensor& keys,
+                     const AttentionConfig& config) {
+  const std::int64_t n = queries.size(0);
+  const at::Tensor k = repeated_heads(keys, config);
   at::Tensor scores =
       at::matmul(queries.transpose(0, 1), k.permute({1, 2, 0})).to(at::kFloat).mul_(config.scale);
   if (config.soft_cap > 0) scores = scores.div_(config.soft_cap).tanh_().mul_(config.soft_cap);
   scores.masked_fill_(visible(n, n, config, scores.device()).logical_not(),
                       -std::numeric_limits<float>::infinity());
-  return at::softmax(scores, -1);
+  return scores;
 }
 
 }  // namespace
@@ -116,15 +123,19 @@ at::Tensor self_attention(const at::Tensor& qkv, std::span<const LengthGroup> gr
   });
 }
 
+void tap_query_key_value(const PackedBatch& batch, std::int64_t layer, const at::Tensor& flat,
+                         const AttentionConfig& config) {
+  if (batch.taps == nullptr) return;
+  const std::int64_t q = config.heads * config.head_dim, kv = config.kv_heads * config.head_dim;
+  batch.tap(SiteKind::q, layer, flat.narrow(1, 0, q));
+  batch.tap(SiteKind::k, layer, flat.narrow(1, q, kv));
+  batch.tap(SiteKind::v, layer, flat.narrow(1, q + kv, kv));
+}
+
 at::Tensor grouped_attention(const at::Tensor& queries, const at::Tensor& keys,
                              const at::Tensor& values, const PackedBatch& batch, std::size_t layer,
                              const AttentionConfig& config) {
   const auto number = static_cast<std::int64_t>(layer);
-  if (batch.taps != nullptr && batch.taps->wants_patterns(number)) {
-    batch.taps->take_patterns(number, [&](std::int64_t begin, std::int64_t tokens) {
-      return pattern_of(queries.narrow(0, begin, tokens), keys.narrow(0, begin, tokens), config);
-    });
-  }
   at::Tensor mixed =
       for_each_group(batch.groups, [&](std::int64_t begin, std::int64_t tokens, std::size_t i) {
         const LengthGroup group = batch.groups[i];
@@ -139,6 +150,18 @@ at::Tensor grouped_attention(const at::Tensor& queries, const at::Tensor& keys,
                                                               values.narrow(0, begin, tokens));
         return attend_grouped(texts(queries), all_keys, all_values, config);
       });
+  if (batch.taps != nullptr && batch.taps->looks_at_patterns(number)) {
+    batch.taps->take_patterns(
+        number,
+        [&](std::int64_t begin, std::int64_t tokens) {
+          return scores_of(queries.narrow(0, begin, tokens), keys.narrow(0, begin, tokens), config);
+        },
+        [&](std::int64_t begin, std::int64_t tokens, const at::Tensor& pattern) {
+          const at::Tensor v = repeated_heads(values.narrow(0, begin, tokens), config);
+          const at::Tensor z = at::matmul(pattern.to(v.scalar_type()), v.transpose(0, 1));
+          mixed.narrow(0, begin, tokens).copy_(z.transpose(0, 1).reshape({tokens, -1}));
+        });
+  }
   batch.tap(SiteKind::z, number, mixed);
   return mixed;
 }

@@ -29,9 +29,14 @@ struct AttentionConfig {
                             // nearer than `window` on both sides); 0: all
 };
 
+// Asks the batch's taps for q, k and v of `flat`, [tokens, (heads + 2 * kv_heads) * head_dim]:
+// queries, keys and values side by side.
+void tap_query_key_value(const PackedBatch& batch, std::int64_t layer, const at::Tensor& flat,
+                         const AttentionConfig& config);
+
 // queries [tokens, heads, head_dim], keys and values [tokens, kv_heads, head_dim]; returns [tokens,
 // heads * head_dim]. Where the batch has caches the keys and values of `layer` go into them, and
-// each row attends to what was there too. Asks the batch's taps for pattern and z.
+// each row attends to what was there too. Asks the batch's taps for scores, pattern and z.
 at::Tensor grouped_attention(const at::Tensor& queries, const at::Tensor& keys,
                              const at::Tensor& values, const PackedBatch& batch, std::size_t layer,
                              const AttentionConfig& config);

@@ -40,6 +40,18 @@ const std::optional<OneDnn>& onednn() {
   return found;
 }
 
+// Whether oneDNN multiplies this type faster in its own order than torch does in the plain one. For
+// bfloat16 that takes instructions for it; without them the product would be emulated.
+bool has_own_order(const at::Tensor& weight) {
+  if (!weight.is_cpu() || !onednn()) return false;
+  if (weight.scalar_type() == at::kFloat) return true;
+#ifdef __x86_64__
+  return weight.scalar_type() == at::kBFloat16 && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
 // Only decides the weight's blocking; any other number of rows is right too.
 constexpr std::int64_t kTypicalRows = 512;
 
@@ -67,7 +79,7 @@ at::Tensor activate(const at::Tensor& x, Activation activation) {
 
 Linear::Linear(at::Tensor weight, at::Tensor bias)
     : weight_(std::move(weight)), bias_(std::move(bias)) {
-  if (weight_.is_cpu() && weight_.scalar_type() == at::kFloat && onednn()) {
+  if (has_own_order(weight_)) {
     weight_ = onednn()->reorder.call(weight_, kTypicalRows);
     reordered_ = true;
   }

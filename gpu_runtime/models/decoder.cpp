@@ -164,25 +164,35 @@ class Decoder final : public Transformer {
   at::Tensor attend(const DecoderLayer& layer, const at::Tensor& x, const PackedBatch& batch,
                     std::size_t index, const RotaryAngles& angles) const {
     const AttentionConfig& a = layer.attention;
-    const at::Tensor all = layer.query_key_value(x).view({x.size(0), -1, a.head_dim});
+    const auto number = static_cast<std::int64_t>(index);
+    const at::Tensor flat = layer.query_key_value(x);
+    batch.adapt(LinearSite::query_key_value, number, x, flat);
+    tap_query_key_value(batch, number, flat, a);
+    const at::Tensor all = flat.view({x.size(0), -1, a.head_dim});
     at::Tensor q = all.narrow(1, 0, a.heads), k = all.narrow(1, a.heads, a.kv_heads);
     const at::Tensor v = all.narrow(1, a.heads + a.kv_heads, a.kv_heads);
     if (config_.query_key_norm) {
       q = layer.query_norm(q);
       k = layer.key_norm(k);
     }
-    return layer.output(
-        grouped_attention(rotate(q, angles), rotate(k, angles), v, batch, index, a));
+    const at::Tensor mixed =
+        grouped_attention(rotate(q, angles), rotate(k, angles), v, batch, index, a);
+    const at::Tensor out = layer.output(mixed);
+    batch.adapt(LinearSite::attention_output, number, mixed, out);
+    return out;
   }
 
   at::Tensor feed_forward(const DecoderLayer& layer, const at::Tensor& x, const PackedBatch& batch,
                           std::int64_t index) const {
     const at::Tensor both = layer.gate_up(x);
+    batch.adapt(LinearSite::up, index, x, both);
     const std::int64_t inner = config_.intermediate_size;
     const at::Tensor neurons =
         activate(both.narrow(1, 0, inner), config_.activation).mul_(both.narrow(1, inner, inner));
     batch.tap(SiteKind::mlp_post, index, neurons);
-    return layer.down(neurons);
+    const at::Tensor fed = layer.down(neurons);
+    batch.adapt(LinearSite::down, index, neurons, fed);
+    return fed;
   }
 
   const DecoderConfig config_;
@@ -230,8 +240,17 @@ DecoderConfig read_decoder_config(const ModelConfig& config, std::int64_t head_d
   c.facts.labels = count_labels(config);
   c.facts.last_token_scored = true;
   c.facts.cache = {c.facts.num_layers, a.kv_heads, a.head_dim};
-  c.facts.taps = {c.facts.num_layers, c.facts.hidden_size, a.heads, a.heads * a.head_dim,
-                  c.intermediate_size};
+  const std::int64_t d = c.facts.hidden_size, q = a.heads * a.head_dim,
+                     kv = a.kv_heads * a.head_dim, inner = c.intermediate_size;
+  c.facts.taps = {c.facts.num_layers, d, a.heads, q, inner, a.kv_heads, kv};
+  using enum LinearSite;
+  c.facts.adapters.targets = {{"self_attn.q_proj", query_key_value, d, 0, q},
+                              {"self_attn.k_proj", query_key_value, d, q, kv},
+                              {"self_attn.v_proj", query_key_value, d, q + kv, kv},
+                              {"self_attn.o_proj", attention_output, q, 0, d},
+                              {"mlp.gate_proj", up, d, 0, inner},
+                              {"mlp.up_proj", up, d, inner, inner},
+                              {"mlp.down_proj", down, inner, 0, d}};
   c.layers.resize(static_cast<std::size_t>(c.facts.num_layers));
   return c;
 }

@@ -45,8 +45,14 @@ Gpt2Config read_gpt2_config(const ModelConfig& config) {
                 ? 1 / std::sqrt(static_cast<double>(a.head_dim))
                 : 1;
   c.facts.cache = {c.facts.num_layers, a.kv_heads, a.head_dim};
-  c.facts.taps = {c.facts.num_layers, c.facts.hidden_size, a.heads, c.facts.hidden_size,
-                  c.intermediate_size};
+  const std::int64_t d = c.facts.hidden_size, inner = c.intermediate_size;
+  c.facts.taps = {c.facts.num_layers, d, a.heads, d, inner, a.heads, d};
+  using enum LinearSite;
+  c.facts.adapters = {.layers = "h.",
+                      .targets = {{"attn.c_attn", query_key_value, d, 0, 3 * d},
+                                  {"attn.c_proj", attention_output, d, 0, d},
+                                  {"mlp.c_fc", up, d, 0, inner},
+                                  {"mlp.c_proj", down, inner, 0, d}}};
   return c;
 }
 
@@ -111,17 +117,27 @@ class Gpt2 final : public Transformer {
       batch.tap(SiteKind::resid_pre, number, x);
       if (all_hidden_states) states.all.push_back(x);
       const Gpt2Layer& layer = layers_[i];
-      const at::Tensor all = layer.query_key_value(layer.attention_norm(x))
-                                 .view({x.size(0), 3 * heads, config_.attention.head_dim});
-      const at::Tensor mixed = layer.output(
+      const at::Tensor normed = layer.attention_norm(x);
+      const at::Tensor flat = layer.query_key_value(normed);
+      batch.adapt(LinearSite::query_key_value, number, normed, flat);
+      tap_query_key_value(batch, number, flat, layer.attention);
+      const at::Tensor all = flat.view({x.size(0), 3 * heads, config_.attention.head_dim});
+      const at::Tensor z =
           grouped_attention(all.narrow(1, 0, heads), all.narrow(1, heads, heads),
-                            all.narrow(1, 2 * heads, heads), batch, i, layer.attention));
+                            all.narrow(1, 2 * heads, heads), batch, i, layer.attention);
+      const at::Tensor mixed = layer.output(z);
+      batch.adapt(LinearSite::attention_output, number, z, mixed);
       batch.tap(SiteKind::attn_out, number, mixed);
       x = mixed + x;
       batch.tap(SiteKind::resid_mid, number, x);
-      const at::Tensor neurons = layer.up(layer.mlp_norm(x), config_.activation);
+      const at::Tensor read = layer.mlp_norm(x);
+      // The activation comes apart, so that a row with an adapter changes no bit of one without.
+      at::Tensor neurons = layer.up(read);
+      batch.adapt(LinearSite::up, number, read, neurons);
+      neurons = activate(neurons, config_.activation);
       batch.tap(SiteKind::mlp_post, number, neurons);
       const at::Tensor fed = layer.down(neurons);
+      batch.adapt(LinearSite::down, number, neurons, fed);
       batch.tap(SiteKind::mlp_out, number, fed);
       x = fed + x;
       batch.tap(SiteKind::resid_post, number, x);

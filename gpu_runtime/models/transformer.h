@@ -19,6 +19,7 @@ struct TransformerFacts {
   std::int64_t type_vocab_size = 0;  // 0: token types mean nothing
   CacheShape cache;                  // empty: cannot continue a text
   TapFacts taps;                     // none: the layers cannot be read or changed
+  AdapterFacts adapters;             // none: it takes no adapters
   std::int64_t labels = 0;           // that a head for classes scores; 0: there is no such head
   bool last_token_scored = false;    // it reads a text's last token, not its first
 };

@@ -272,6 +272,37 @@ TEST_CASE("a text waits for memory, and one that is larger than all of it runs a
   }
 }
 
+TEST_CASE(
+    "caches count while their texts run, and a text waits where there is no room for its own") {
+  std::mutex mutex;
+  std::vector<std::int64_t> held;
+  Rig rig({.hold_memory = [&](std::int64_t bytes) {
+    std::scoped_lock lock(mutex);
+    if (bytes > 10) return false;
+    held.push_back(bytes);
+    return true;
+  }});
+  auto first = rig.held({request({1, 2}, 4)});     // 6 bytes
+  auto second = rig.queued({request({3, 4}, 4)});  // 6 more: waits for the first
+  rig.steps->permit(-1);
+  first.get();
+  second.get();
+  const auto alone = rig.steps->all();
+  CHECK(std::ranges::all_of(alone, [](const Step& step) { return step.size() == 1; }));
+  rig.executor.reset();  // answers come a moment before their memory is given back
+  CHECK(*std::ranges::max_element(held) == 6);
+  CHECK(held.back() == 0);
+}
+
+TEST_CASE("a text whose cache can never fit is refused with what it needs, and others go on") {
+  Rig rig({.hold_memory = [](std::int64_t bytes) { return bytes <= 10; },
+           .explain_memory = [] { return std::string("cpu holds 5 B"); }});
+  const std::string said = message_of(ErrorCode::out_of_memory, [&] { rig.run(request({1}, 99)); });
+  CHECK(contains(said, "100 tokens"));
+  CHECK(contains(said, "cpu holds 5 B"));
+  CHECK(rig.run(request({1}, 4)).sequences[0].tokens.size() == 4);
+}
+
 TEST_CASE("a prompt that fills the context is refused with the numbers; an answer is cut to fit") {
   Rig rig({}, {.max_length = 8});
   CHECK(contains(

@@ -210,6 +210,37 @@ TEST_CASE("when a load runs out of memory, idle models go and it is tried once m
   CHECK(rig.state("c40") == "hot");
 }
 
+TEST_CASE("what a model holds beside its weights counts, and idle models go for it") {
+  Rig rig;
+  rig.call("a40");
+  rig.call("b40");
+  class Holder final : public Tenant {
+   public:
+    std::string tenant_name() const override { return "holder"; }
+    std::optional<SteadyTime> idle_since() const override { return std::nullopt; }
+    bool pinned() const override { return false; }
+    bool evict() override { return false; }
+    void make_way(bool) override {}
+  };
+  const auto holder = std::make_shared<Holder>();
+  Residency& residency = rig.runtime->residency();
+  CHECK(residency.try_acquire(holder, c10::kCPU, 10));
+  CHECK(residency.resize(*holder, c10::kCPU, 20));
+  CHECK(rig.used() == 100);
+  CHECK(residency.resize(*holder, c10::kCPU, 30));  // the longest unused one goes
+  CHECK(rig.state("a40") != "hot");
+  CHECK(rig.state("b40") == "hot");
+  CHECK(rig.used() == 70);
+  CHECK_FALSE(
+      residency.resize(*holder, c10::kCPU, 101));  // all others go, and it is too much still
+  CHECK(rig.used() == 30);
+  CHECK(residency.resize(*holder, c10::kCPU, 5));
+  CHECK(rig.used() == 5);
+  residency.release(*holder, c10::kCPU);
+  CHECK(residency.resize(*holder, c10::kCPU, 50));  // it holds nothing any more: nothing to change
+  CHECK(rig.used() == 0);
+}
+
 TEST_CASE("each model idles by its own time") {
   Rig rig;
   RuntimeOptions options = rig.options();

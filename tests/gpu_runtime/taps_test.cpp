@@ -69,8 +69,10 @@ std::vector<at::Tensor> one(const AutoModelForCausalLM& model, TokenRow row) {
 TEST_CASE("sites have TransformerLens' names, long and short") {
   for (const char* name :
        {"blocks.0.hook_resid_pre", "blocks.11.attn.hook_pattern", "blocks.2.attn.hook_z",
-        "blocks.2.hook_attn_out", "blocks.2.hook_resid_mid", "blocks.2.mlp.hook_post",
-        "blocks.2.hook_mlp_out", "blocks.300.hook_resid_post", "ln_final.hook_normalized"}) {
+        "blocks.2.attn.hook_q", "blocks.2.attn.hook_k", "blocks.2.attn.hook_v",
+        "blocks.2.attn.hook_attn_scores", "blocks.2.hook_attn_out", "blocks.2.hook_resid_mid",
+        "blocks.2.mlp.hook_post", "blocks.2.hook_mlp_out", "blocks.300.hook_resid_post",
+        "ln_final.hook_normalized"}) {
     CHECK(to_string(parse_site(name)) == name);
   }
   CHECK(parse_site("blocks.3.resid_post") == Site{SiteKind::resid_post, 3});
@@ -105,6 +107,79 @@ TEST_CASE("every architecture's sites hold what transformers' modules pass on") 
     CHECK(difference(got[7], golden["final_norm"]) <= 1e-4);
     CHECK(difference(got[8], golden["lens"]) <= 1e-4);
     CHECK(difference(got[9].narrow(1, kTokens - kLast, kLast), golden["pattern"]) <= 1e-5);
+  }
+}
+
+TEST_CASE("queries, keys and values are what every architecture's projections give") {
+  const Golden golden("qkv");
+  for (const std::string& name : kTinyDecoders) {
+    CAPTURE(name);
+    RowTaps taps;
+    for (const char* site : {"q", "k", "v"})
+      taps.captures.push_back({parse_site("blocks.1." + std::string(site)), kLastPlaces});
+    const auto got = one(tiny(name), row_of(name, taps));
+    for (std::size_t i = 0; i < 3; ++i) {
+      CHECK(got[i].dim() ==
+            3);  // [places, heads, head_dim], of keys and values as many as there are
+      CHECK(difference(got[i], golden[name + "." + std::string(1, "qkv"[i])]) <= 1e-4);
+    }
+    CHECK(got[1].sizes() == got[2].sizes());
+  }
+}
+
+TEST_CASE("an edited query, key or value is what attention then reads") {
+  for (const char* name : {"llama", "gpt2", "gemma3"}) {
+    const std::string model_name = name;
+    const auto model = tiny(model_name);
+    for (const SiteKind kind : {SiteKind::q, SiteKind::k, SiteKind::v}) {
+      RowTaps reading{{{{kind, 1}, {}}, kScores}, {}};
+      const auto plain = one(model, row_of(model_name, reading));
+      // Put back what was there: nothing changes. Put in another's: something does.
+      const at::Tensor flat = plain[0].flatten(1);
+      TokenPlaces all;
+      for (std::int64_t i = 0; i < kTokens; ++i) all.list.push_back(i);
+      RowTaps same = reading;
+      same.edits.push_back({{kind, 1}, EditKind::replace, flat, 1, all});
+      CHECK(one(model, row_of(model_name, same))[1].equal(plain[1]));
+      RowTaps other = reading;
+      other.edits.push_back({{kind, 1}, EditKind::replace, flat.flip(0), 1, all});
+      const auto changed = one(model, row_of(model_name, other));
+      CHECK(changed[0].flatten(1).equal(flat.flip(0)));
+      CHECK(difference(changed[1], plain[1]) > 1e-3);
+    }
+  }
+}
+
+TEST_CASE("a replaced attention pattern mixes the values as it says") {
+  for (const char* name : {"llama", "gpt2", "gemma2"}) {
+    const std::string model_name = name;
+    const auto model = tiny(model_name);
+    const SiteKind kinds[] = {SiteKind::scores, SiteKind::pattern, SiteKind::z, SiteKind::v};
+    RowTaps reading;
+    for (const SiteKind kind : kinds) reading.captures.push_back({{kind, 1}, {}});
+    reading.captures.push_back(kScores);
+    const auto plain = one(model, row_of(model_name, reading));
+    CHECK(at::softmax(plain[0], -1).equal(plain[1]));
+    const std::int64_t heads = plain[1].size(0), kv_heads = plain[3].size(1);
+    auto with = [&](SiteKind kind, const at::Tensor& value) {
+      RowTaps taps = reading;
+      taps.edits.push_back({{kind, 1}, EditKind::replace, value, 1, {}});
+      return one(model, row_of(model_name, taps));
+    };
+    CHECK(difference(with(SiteKind::pattern, plain[1])[4], plain[4]) <= 1e-4);
+    CHECK(difference(with(SiteKind::scores, plain[0])[4], plain[4]) <= 1e-4);
+    // Everybody looks at himself alone: z is his own value.
+    const at::Tensor self = at::eye(kTokens).expand({heads, kTokens, kTokens}).contiguous();
+    const auto own = with(SiteKind::pattern, self);
+    const at::Tensor values = plain[3].repeat_interleave(heads / kv_heads, 1);
+    CHECK(difference(own[2], values) <= 1e-6);
+    CHECK(difference(own[4], plain[4]) > 1e-3);
+    // Knocking out one look: all but the first token of head 0 no longer see the first.
+    at::Tensor knocked = plain[0].clone();
+    knocked.select(0, 0).select(1, 0).slice(0, 1).fill_(-std::numeric_limits<float>::infinity());
+    const auto blind = with(SiteKind::scores, knocked);
+    CHECK(blind[1].select(0, 0).select(1, 0).slice(0, 1).abs().max().item<float>() == 0);
+    CHECK(difference(blind[1].select(0, 1), plain[1].select(0, 1)) == 0);
   }
 }
 
@@ -231,7 +306,10 @@ TEST_CASE("taps that do not fit are refused with what would") {
   CHECK(contains(said({{{{SiteKind::mlp_post, 0}, {}, true}}, {}}), "residual stream"));
   CHECK(contains(said({{}, {{{SiteKind::resid_post, 0}, EditKind::add, wave(31), 1, {}}}}),
                  "32 values"));
-  CHECK(contains(said({{}, {{{SiteKind::pattern, 0}, EditKind::add, wave(32), 1, {}}}}), "read"));
+  CHECK(
+      contains(said({{}, {{{SiteKind::pattern, 0}, EditKind::add, wave(32), 1, {}}}}), "replaced"));
+  CHECK(contains(said({{}, {{{SiteKind::scores, 0}, EditKind::replace, wave(32), 1, {}}}}),
+                 "[4, 12, 12]"));
   CHECK(contains(said({{}, {{{SiteKind::z, 0}, EditKind::replace, wave(32), 1, {}}}}), "places"));
   auto llama = cpu_runtime().model(tiny_folder("llama"));
   GenerationRequest request{.prompt = {1, 2, 3}, .config = llama->generation_config()};

@@ -12,6 +12,7 @@ add_executable(gpu_runtime_torch_test
   gpu_runtime/cross_encoder_test.cpp
   gpu_runtime/device_test.cpp
   gpu_runtime/generate_test.cpp
+  gpu_runtime/lora_test.cpp
   gpu_runtime/model_types_test.cpp
   gpu_runtime/module_model_test.cpp
   gpu_runtime/packing_test.cpp

@@ -8,6 +8,7 @@ NAME.safetensors   of each tiny decoder of ../tiny_models, for the first 12 of i
                    the final norm and the head), and scores after edits: "added" (layer 0's output plus 2 * wave(width), from token 3
                    on), "ablated" (wave's direction taken out of every layer's output), "replaced" (z of layer 1 at tokens 2 and 5 made
                    wave(z width) and twice that)
+qkv.safetensors    "MODEL.q", "MODEL.k", "MODEL.v": what layer 1's projections give at the same tokens, before norms and rotation
 smollm2.json       greedy ids behind prompts, plain and while wave(576) * scale is added to layers' output from a token on
 wave(n) is sin(1), sin(2), … sin(n). Float32, eager attention, one thread.
 """
@@ -85,6 +86,21 @@ def read(model, ids):
     return {k: (v[:, -LAST:] if k == "pattern" else v[-LAST:]).float().contiguous().clone() for k, v in out.items()}
 
 
+def projections(model, ids):
+    parts, out, hooks = Parts(model), {}, []
+    layer = parts.layers[1]
+    names = {"c_attn": layer.attn.c_attn} if parts.gpt2 else {one: getattr(layer.self_attn, one + "_proj") for one in "qkv"}
+    for name, module in names.items():
+        hooks.append(module.register_forward_hook(lambda _, __, o, name=name: out.__setitem__(name, o[0, -LAST:])))
+    with torch.no_grad():
+        model(ids)
+    for hook in hooks:
+        hook.remove()
+    if parts.gpt2:
+        out = dict(zip("qkv", out["c_attn"].chunk(3, -1)))
+    return {k: v.float().contiguous().clone() for k, v in out.items()}
+
+
 def scores(model, ids, hooks):
     with torch.no_grad():
         result = model(ids).logits[0, -LAST:]
@@ -117,6 +133,7 @@ def edited(model, ids):
             "replaced": scores(model, ids, [parts.reading(1)["z"][0].register_forward_pre_hook(replace)])}
 
 
+qkv = {}
 for folder in sorted((here.parent / "tiny_models").iterdir()):
     if not (folder / "config.json").exists():
         continue
@@ -126,6 +143,8 @@ for folder in sorted((here.parent / "tiny_models").iterdir()):
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     ids = torch.tensor([json.loads((folder / "expected.json").read_text())["ids"][:TOKENS]])
     safetensors.torch.save_file({**read(model, ids), **edited(model, ids)}, here / f"{folder.name}.safetensors")
+    qkv.update({f"{folder.name}.{key}": value for key, value in projections(model, ids).items()})
+safetensors.torch.save_file(qkv, here / "qkv.safetensors")
 
 folder = sys.argv[1] if len(sys.argv) > 1 else os.path.expanduser("~/.cache/gpumcp/models/HuggingFaceTB--SmolLM2-135M-Instruct")
 model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
