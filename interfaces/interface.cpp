@@ -22,6 +22,26 @@ using gpu_runtime::Runtime;
 
 constexpr const char* kUsage = "gpumcp/usage";
 
+// What is said of single models (model_options): their types, and LoRA adapters; and the models
+// whose folder is nothing but an adapter.
+void find_model_options(const Json& options, gpu_runtime::RuntimeOptions& out) {
+  if (const auto all = options.find("model_options"); all != options.end() && all->is_object()) {
+    for (const auto& [name, more] : all->items()) {
+      const std::string folder = more.is_object() ? more.value("adapter", "") : "";
+      const std::string dtype = more.is_object() ? more.value("dtype", "") : "";
+      if (!dtype.empty()) out.dtype_of[name] = dtype;
+      if (!folder.empty()) out.adapters[name] = {folder, more.value("base", "")};
+    }
+  }
+  for (const auto& [name, folder] : out.model_overrides) {
+    std::error_code ignored;
+    if (std::filesystem::exists(folder / "adapter_config.json", ignored) &&
+        !std::filesystem::exists(folder / "config.json", ignored))
+      out.adapters.try_emplace(name, gpu_runtime::AdapterSource{folder});
+  }
+  for (const auto& [name, source] : out.adapters) out.model_overrides.erase(name);
+}
+
 // The settings that a worker gives its plugins (mcp/plugin.h), as the Runtime takes them.
 gpu_runtime::RuntimeOptions runtime_options(const Json& options) {
   gpu_runtime::RuntimeOptions out;
@@ -37,6 +57,7 @@ gpu_runtime::RuntimeOptions runtime_options(const Json& options) {
         out.model_overrides[name] = folder.get<std::string>();
     }
   }
+  find_model_options(options, out);
   if (const Json* name = find("default_model"); name && name->is_string())
     out.default_model = name->get<std::string>();
   if (const Json* threads = find("threads"); threads && threads->is_number_integer())

@@ -8,7 +8,7 @@
 
 #include "gpu_runtime/error.h"
 #include "gpu_runtime/npy.h"
-#include "interfaces/embeddings/embeddings.h"
+#include "interfaces/embeddings/vector_output.h"
 
 namespace gpumcp::interfaces {
 namespace {
@@ -26,15 +26,21 @@ struct Ranked {
   std::string query;
   std::vector<Match> matches;
 };
-GPUMCP_DESCRIBE_DOC(Ranked, (query, "The beginning of the query's text, or its URI."),
-                    (matches, "Best first."))
+GPUMCP_DESCRIBE_DOC(
+    Ranked,
+    (query, "The beginning of the query's text, or its URI; empty where there are too many."),
+    (matches, "Best first."))
 
 struct Similarity {
   std::vector<Ranked> results;
   int64_t compared;
+  std::optional<std::string> all;
 };
 GPUMCP_DESCRIBE_DOC(Similarity, (results, "One for each query, in order."),
-                    (compared, "Rows of the corpus."))
+                    (compared, "Rows of the corpus."),
+                    (all,
+                     "Where not all matches fit here: the tensor of all of them, [query, match, "
+                     "(index, score)]."))
 
 struct Found {
   std::vector<Match> matches;
@@ -214,6 +220,25 @@ void shorten(Similarity& value) {
   }
 }
 
+// What is still too large keeps each query's best matches, and the others behind a URI.
+void put_aside(Similarity& value, const Embedder& embedder, const Context& context) {
+  if (json_size(value) <= kResultBytes) return;
+  const size_t k = value.results[0].matches.size();
+  Matrix table{.dims = 2};
+  for (const Ranked& ranked : value.results) {
+    for (const Match& match : ranked.matches) {
+      table.values.push_back(static_cast<float>(match.index));
+      table.values.push_back(static_cast<float>(match.score));
+    }
+  }
+  const auto queries = static_cast<int64_t>(value.results.size());
+  value.all = deliver("ref", table, {queries, static_cast<int64_t>(k), 2}, embedder, context).uri;
+  for (Ranked& ranked : value.results) ranked.query.clear();
+  for (size_t left = k; left > 1 && json_size(value) > kResultBytes; --left) {
+    for (Ranked& ranked : value.results) ranked.matches.resize(left - 1);
+  }
+}
+
 Similarity similarity(const Embedder& embedder, const std::vector<std::string>& queries,
                       const std::vector<std::string>& corpus, int64_t top_k, const How& how) {
   const mcp::JsonPath root{nullptr, "arguments"};
@@ -299,9 +324,12 @@ void expose_similarity(Interface& interface, const Embedder& embedder) {
       [embedder](const std::vector<std::string>& queries, const std::vector<std::string>& corpus,
                  int64_t top_k, std::optional<int64_t> dims,
                  const std::optional<std::string>& prompt,
-                 const std::optional<std::string>& corpus_prompt, const std::string& long_text) {
-        return similarity(embedder, queries, corpus, top_k,
-                          how(dims, prompt, corpus_prompt, long_text));
+                 const std::optional<std::string>& corpus_prompt, const std::string& long_text,
+                 Context& context) {
+        Similarity out = similarity(embedder, queries, corpus, top_k,
+                                    how(dims, prompt, corpus_prompt, long_text));
+        put_aside(out, embedder, context);
+        return out;
       },
       arg("queries", "1 to " + std::to_string(kMaxQueries) +
                          " texts or artifact URIs to compare; queries times top_k " + "may be " +

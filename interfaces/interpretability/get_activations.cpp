@@ -45,24 +45,39 @@ std::vector<rt::Site> sites_of(const std::vector<std::string>& names, int64_t la
     } catch (const rt::Error& e) {
       throw ToolError("arguments.sites[" + std::to_string(i) + "]: " + e.what());
     }
-    if (out.back().kind == rt::SiteKind::pattern)
-      throw ToolError("arguments.sites: attention_pattern gives patterns");
+    if (out.back().kind == rt::SiteKind::pattern || out.back().kind == rt::SiteKind::scores)
+      throw ToolError("arguments.sites: attention_pattern shows who looks at what");
   }
   return out;
 }
 
-mcp::WithContent<Activations> get_activations(const Subject& subject,
-                                              const std::vector<std::string>& texts,
+// What is read: texts, each as it stands or as a user's message, or one conversation.
+struct Reading {
+  std::vector<std::string> texts;
+  std::vector<Message> messages;
+  bool chat = false;
+};
+
+std::vector<std::vector<int32_t>> encode_all(const Subject& subject, const Reading& reading) {
+  if (reading.texts.empty() == reading.messages.empty())
+    throw ToolError("give texts, or the messages of one conversation");
+  std::vector<std::vector<int32_t>> out;
+  if (!reading.messages.empty()) out.push_back(subject.encode(reading.messages));
+  for (const std::string& text : reading.texts) out.push_back(subject.encode(text, reading.chat));
+  return out;
+}
+
+mcp::WithContent<Activations> get_activations(const Subject& subject, const Reading& reading,
                                               const std::vector<std::string>& names,
-                                              const std::string& positions, bool chat,
-                                              const std::vector<SteeringInput>& steering) {
+                                              const std::string& positions,
+                                              const std::vector<SteeringInput>& steering,
+                                              const std::string& adapter) {
   const std::vector<rt::Site> sites = sites_of(names, subject.layers());
   const bool mean = positions == "mean";
   std::vector<rt::TokenRow> rows;
   Activations out{};
   int64_t places = 0;
-  for (const std::string& text : texts) {
-    auto ids = subject.encode(text, chat);
+  for (std::vector<int32_t>& ids : encode_all(subject, reading)) {
     const auto count = static_cast<int64_t>(ids.size());
     const rt::TokenPlaces where = mean ? rt::TokenPlaces() : parse_places(positions, count);
     places += where.list.empty() ? std::min(where.end, count) - std::min(where.begin, count)
@@ -71,7 +86,7 @@ mcp::WithContent<Activations> get_activations(const Subject& subject,
     if (const auto steered = steering_taps(steering, subject.layers(), count)) taps = *steered;
     for (const rt::Site site : sites) taps.captures.push_back({site, where});
     if (out.tokens.size() < kCountsShown) out.tokens.push_back(count);
-    rows.push_back(subject.row(std::move(ids), std::move(taps)));
+    rows.push_back(subject.row(std::move(ids), std::move(taps), adapter));
   }
   const int64_t values =
       places * static_cast<int64_t>(sites.size()) * subject.model.config().hidden_size;
@@ -101,7 +116,9 @@ mcp::WithContent<Activations> get_activations(const Subject& subject,
   const at::Tensor all = at::stack(by_text);
   out.axes = {"text", "site"};
   if (!mean && positions != "last") out.axes.push_back("token");
-  if (sites[0].kind == rt::SiteKind::z) out.axes.push_back("head");
+  const bool heads = sites[0].kind == rt::SiteKind::z || sites[0].kind == rt::SiteKind::q ||
+                     sites[0].kind == rt::SiteKind::k || sites[0].kind == rt::SiteKind::v;
+  if (heads) out.axes.push_back("head");
   out.axes.push_back("value");
   std::string about = "activations of " + subject.name + " at " + names[0];
   if (names.size() > 1) about += " and " + std::to_string(names.size() - 1) + " more";
@@ -129,19 +146,26 @@ void expose_get_activations(Interface& interface, const Subject& subject) {
                       "train_probe, steer.",
        .annotations = tensor_tool("Get activations")},
       [subject](const std::vector<std::string>& texts, const std::vector<std::string>& sites,
-                const std::string& positions, bool chat,
-                const std::vector<SteeringInput>& steering) {
-        return get_activations(subject, texts, sites, positions, chat, steering);
+                const std::string& positions, bool chat, const std::vector<SteeringInput>& steering,
+                const std::vector<Message>& messages, const std::string& adapter) {
+        return get_activations(subject, {texts, messages, chat}, sites, positions, steering,
+                               adapter);
       },
-      texts_arg("texts", "The texts to read, 1 to 64.", 1),
+      arg("texts", "The texts to read, up to 64.", std::vector<std::string>()).max_items(64),
       arg("sites",
           "Where: \"blocks.10.hook_resid_post\" (also hook_resid_pre, hook_resid_mid, "
-          "hook_attn_out, hook_mlp_out, mlp.hook_post, attn.hook_z), \"blocks.*.hook_resid_post\" "
+          "hook_attn_out, hook_mlp_out, mlp.hook_post, attn.hook_q, attn.hook_k, attn.hook_v, "
+          "attn.hook_z), \"blocks.*.hook_resid_post\" "
           "for every layer, \"ln_final.hook_normalized\".")
           .min_items(1)
           .max_items(256),
       positions_arg("Of which tokens: last, mean of all, all, or indices \"0,5,-1\"."), chat_arg(),
-      steering_arg());
+      steering_arg(),
+      arg("messages",
+          "Instead of texts: one conversation, oldest message first, in the model's chat template.",
+          std::vector<Message>())
+          .max_items(1000),
+      adapter_arg(subject.adapters));
 }
 
 }  // namespace gpumcp::interfaces

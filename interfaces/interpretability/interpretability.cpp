@@ -13,13 +13,9 @@ constexpr size_t kMaxTexts = 64;
 
 }  // namespace
 
-std::vector<int32_t> Subject::encode(const std::string& text, bool chat) const {
-  std::string whole = text;
-  if (chat) {
-    gpu_runtime::OrderedJson messages = gpu_runtime::OrderedJson::array();
-    messages.push_back({{"role", "user"}, {"content", text}});
-    whole = tokenizer.apply_chat_template(messages, {.add_generation_prompt = true});
-  }
+namespace {
+
+std::vector<int32_t> ids_of(const AutoTokenizer& tokenizer, const std::string& whole, bool chat) {
   auto ids = tokenizer(whole, {.add_special_tokens = !chat,
                                .max_length = std::numeric_limits<std::size_t>::max()})
                  .rows()
@@ -27,6 +23,16 @@ std::vector<int32_t> Subject::encode(const std::string& text, bool chat) const {
                  .ids;
   if (ids.empty()) throw ToolError("a text has no tokens: give one that is not empty");
   return ids;
+}
+
+}  // namespace
+
+std::vector<int32_t> Subject::encode(const std::string& text, bool chat) const {
+  return chat ? encode(std::vector<Message>{{"user", text}}) : ids_of(tokenizer, text, false);
+}
+
+std::vector<int32_t> Subject::encode(const std::vector<Message>& messages) const {
+  return ids_of(tokenizer, render_chat(tokenizer, messages), true);
 }
 
 std::string Subject::token(int32_t id) const { return tokenizer.decode(std::span(&id, 1), false); }
@@ -72,7 +78,7 @@ mcp::Arg chat_arg() {
 mcp::Arg site_arg() {
   return arg("site",
              "Where in a layer, as TransformerLens names it: resid_pre, attn_out, resid_mid, "
-             "mlp_out, resid_post.",
+             "mlp_out, resid_post; also mlp.hook_post, attn.hook_q, _k, _v, _z.",
              "resid_post");
 }
 mcp::Arg positions_arg(std::string description) {
@@ -87,7 +93,8 @@ GPUMCP_INTERFACE(interpretability, interface) {
   const gpumcp::ModelPath path = interface.get_model_path(name);
   const Subject subject{.name = name,
                         .model = gpumcp::AutoModelForCausalLM::from_pretrained(path),
-                        .tokenizer = gpumcp::AutoTokenizer::from_pretrained(path)};
+                        .tokenizer = gpumcp::AutoTokenizer::from_pretrained(path),
+                        .adapters = adapters_of(name)};
   expose_get_activations(interface, subject);
   expose_contrast_vector(interface, subject);
   expose_steer(interface, subject);

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "gpu_runtime/taps.h"
+#include "interfaces/adapter.h"
+#include "interfaces/chat_message.h"
 #include "interfaces/interface.h"
 #include "interfaces/steering.h"
 
@@ -19,17 +21,23 @@ struct Subject {
   std::string name;
   AutoModelForCausalLM model;
   AutoTokenizer tokenizer;
+  AdapterChoice adapters;
 
   int64_t layers() const { return model.config().num_hidden_layers; }
   // Whole, with the special tokens that the tokenizer adds; `chat`: as a user's message in the
   // model's chat template. ToolError for a text without tokens.
   std::vector<int32_t> encode(const std::string& text, bool chat) const;
+  // A conversation in the model's chat template.
+  std::vector<int32_t> encode(const std::vector<Message>& messages) const;
   std::string token(int32_t id) const;  // as people read it
   // The one token that a text begins with: " Paris". ToolError where there is none.
   int32_t first_token(const std::string& text, std::string_view argument) const;
 
-  gpu_runtime::TokenRow row(std::vector<int32_t> ids, gpu_runtime::RowTaps taps) const {
-    return {std::move(ids), {}, std::make_shared<gpu_runtime::RowTaps>(std::move(taps))};
+  // With the model's own adapter, if it has one.
+  gpu_runtime::TokenRow row(std::vector<int32_t> ids, gpu_runtime::RowTaps taps,
+                            const std::string& adapter = "") const {
+    auto shared = std::make_shared<gpu_runtime::RowTaps>(std::move(taps));
+    return {std::move(ids), {}, with_adapter(std::move(shared), adapter, adapters)};
   }
 };
 

@@ -58,6 +58,12 @@ mcp::WithContent<Patching> patch(const Subject& subject, const std::string& clea
                     ": word them so that both have as many (tokenize shows them)");
   }
   const auto n = static_cast<int64_t>(clean.size());
+  const rt::SiteKind kind = site_in(site, 0).kind;
+  if (kind == rt::SiteKind::pattern || kind == rt::SiteKind::scores) {
+    throw ToolError("arguments.site: " + site +
+                    " has numbers for pairs of tokens; patch a site that has values for each "
+                    "token, as attn.hook_z or resid_post");
+  }
   const std::vector<int64_t> layers = chosen_layers(wanted, subject.layers());
   // Before the first token that differs nothing can.
   int64_t first = 0;

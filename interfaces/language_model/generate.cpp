@@ -1,6 +1,6 @@
 // generate and chat: text that goes on from a prompt, or answers messages; streamed as progress.
+#include "interfaces/chat_message.h"
 #include "interfaces/language_model/language_model.h"
-#include "interfaces/steering.h"
 
 namespace gpumcp::interfaces {
 namespace {
@@ -21,11 +21,6 @@ GPUMCP_DESCRIBE_DOC(
     (prompt_tokens, "Tokens of the prompt."), (new_tokens, "Tokens that were generated, in all."),
     (seed, "With sampling: the seed that gives the same text again."))
 
-struct Message {
-  std::string role, content;
-};
-GPUMCP_DESCRIBE_DOC(Message, (role, "system, user or assistant."), (content, "The text."))
-
 constexpr int64_t kMaxTexts = 8;
 
 struct Sampling {
@@ -37,6 +32,7 @@ struct Sampling {
   std::vector<std::string> stop;
   int64_t n;
   std::vector<SteeringInput> steering;
+  std::string adapter;
 
   gpu_runtime::GenerationOptions options() const {
     gpu_runtime::GenerationOptions out;
@@ -55,8 +51,8 @@ struct Sampling {
 GeneratedText run(const LanguageModel& lm, const gpu_runtime::BatchEncoding& prompt,
                   const Sampling& sampling, Context& context) {
   gpu_runtime::GenerationOptions options = sampling.options();
-  options.taps = steering_taps(sampling.steering, lm.model.config().num_hidden_layers,
-                               static_cast<int64_t>(prompt.rows().at(0).ids.size()));
+  options.taps = lm.taps(sampling.steering, sampling.adapter,
+                         static_cast<int64_t>(prompt.rows().at(0).ids.size()));
   const auto n = static_cast<size_t>(sampling.n);
   const gpu_runtime::BatchEncoding inputs(
       std::vector<gpu_runtime::Encoding>(n, prompt.rows().at(0)));
@@ -90,7 +86,8 @@ GeneratedText run(const LanguageModel& lm, const gpu_runtime::BatchEncoding& pro
 
 // Both tools take the same settings behind their first argument.
 template <class F>
-void expose_sampling(Interface& interface, mcp::Tool tool, F function, mcp::Arg first) {
+void expose_sampling(Interface& interface, const LanguageModel& lm, mcp::Tool tool, F function,
+                     mcp::Arg first) {
   interface.expose(
       std::move(tool), std::move(function), std::move(first),
       arg("max_new_tokens", "Stop after so many tokens; about four characters each.", 128)
@@ -111,14 +108,14 @@ void expose_sampling(Interface& interface, mcp::Tool tool, F function, mcp::Arg 
       arg("seed", "The same seed gives the same text.").minimum(0).maximum(9007199254740991.0),
       arg("stop", "Stop before any of these strings.", std::vector<std::string>()).max_items(16),
       arg("n", "So many texts, each with a seed of its own.", 1).minimum(1).maximum(kMaxTexts),
-      steering_arg());
+      steering_arg(), adapter_arg(lm.adapters));
 }
 
 }  // namespace
 
 void expose_generate(Interface& interface, const LanguageModel& lm) {
   expose_sampling(
-      interface,
+      interface, lm,
       {.name = "generate",
        .description =
            "Generate text that goes on from a prompt, with the language model " + lm.name +
@@ -129,15 +126,16 @@ void expose_generate(Interface& interface, const LanguageModel& lm) {
            std::optional<int64_t> top_k, std::optional<double> top_p, std::optional<double> min_p,
            std::optional<double> repetition_penalty, std::optional<int64_t> seed,
            const std::vector<std::string>& stop, int64_t n,
-           const std::vector<SteeringInput>& steering, Context& context) {
+           const std::vector<SteeringInput>& steering, const std::string& adapter,
+           Context& context) {
         return run(lm, lm.encode(prompt, true),
                    {max_new_tokens, temperature, top_k, top_p, min_p, repetition_penalty, seed,
-                    stop, n, steering},
+                    stop, n, steering, adapter},
                    context);
       },
       arg("prompt", "The text to go on from.").min_length(1));
   expose_sampling(
-      interface,
+      interface, lm,
       {.name = "chat",
        .description =
            "Answer a conversation with the language model " + lm.name +
@@ -149,16 +147,12 @@ void expose_generate(Interface& interface, const LanguageModel& lm) {
            std::optional<double> top_p, std::optional<double> min_p,
            std::optional<double> repetition_penalty, std::optional<int64_t> seed,
            const std::vector<std::string>& stop, int64_t n,
-           const std::vector<SteeringInput>& steering, Context& context) {
-        gpu_runtime::OrderedJson chat = gpu_runtime::OrderedJson::array();
-        for (const Message& message : messages)
-          chat.push_back({{"role", message.role}, {"content", message.content}});
-        const bool goes_on = messages.back().role == "assistant";
-        const std::string text = lm.tokenizer.apply_chat_template(
-            chat, {.add_generation_prompt = !goes_on, .continue_final_message = goes_on});
+           const std::vector<SteeringInput>& steering, const std::string& adapter,
+           Context& context) {
+        const std::string text = render_chat(lm.tokenizer, messages);
         return run(lm, lm.encode(text, false),
                    {max_new_tokens, temperature, top_k, top_p, min_p, repetition_penalty, seed,
-                    stop, n, steering},
+                    stop, n, steering, adapter},
                    context);
       },
       arg("messages", "The conversation so far, oldest first.").min_items(1).max_items(1000));

@@ -31,7 +31,8 @@ GPUMCP_INTERFACE(language_model, interface) {
   const gpumcp::ModelPath path = interface.get_model_path(name);
   const LanguageModel lm{.name = name,
                          .model = gpumcp::AutoModelForCausalLM::from_pretrained(path),
-                         .tokenizer = gpumcp::AutoTokenizer::from_pretrained(path)};
+                         .tokenizer = gpumcp::AutoTokenizer::from_pretrained(path),
+                         .adapters = adapters_of(name)};
   expose_generate(interface, lm);
   expose_next_tokens(interface, lm);
   expose_score_text(interface, lm);

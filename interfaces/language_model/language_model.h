@@ -8,7 +8,9 @@
 #include <string_view>
 #include <vector>
 
+#include "interfaces/adapter.h"
 #include "interfaces/interface.h"
+#include "interfaces/steering.h"
 
 namespace gpumcp::interfaces {
 
@@ -16,6 +18,14 @@ struct LanguageModel {
   std::string name;
   AutoModelForCausalLM model;
   AutoTokenizer tokenizer;
+  AdapterChoice adapters;
+
+  // What a call does to its text of so many tokens: steering, and an adapter.
+  std::shared_ptr<gpu_runtime::RowTaps> taps(const std::vector<SteeringInput>& steering,
+                                             const std::string& adapter, int64_t tokens) const {
+    return with_adapter(steering_taps(steering, model.config().num_hidden_layers, tokens), adapter,
+                        adapters);
+  }
 
   // Never cut: a model that goes on from half a prompt answers another question.
   gpu_runtime::BatchEncoding encode(const std::string& text, bool add_special_tokens) const;

@@ -14,16 +14,19 @@ struct LanguageModelInfo {
   bool chat, sample;
   std::string device;
   bool loaded;
+  std::optional<std::vector<std::string>> adapters;
 };
-GPUMCP_DESCRIBE_DOC(LanguageModelInfo, (model, "The model's name."),
-                    (model_type, "Its architecture, as config.json says."),
-                    (num_layers, "Transformer layers."), (hidden_size, "Width of a layer."),
-                    (vocab_size, "Tokens that it knows."),
-                    (max_tokens, "Prompt and answer together have at most so many tokens."),
-                    (eos_token_id, "Tokens that end a text."),
-                    (chat, "true if it has a chat template."),
-                    (sample, "true if it samples where no temperature is given."),
-                    (device, "Where it runs."), (loaded, "true while its weights are in memory."))
+GPUMCP_DESCRIBE_DOC(
+    LanguageModelInfo, (model, "The model's name."),
+    (model_type, "Its architecture, as config.json says."), (num_layers, "Transformer layers."),
+    (hidden_size, "Width of a layer."), (vocab_size, "Tokens that it knows."),
+    (max_tokens, "Prompt and answer together have at most so many tokens."),
+    (eos_token_id, "Tokens that end a text."), (chat, "true if it has a chat template."),
+    (sample, "true if it samples where no temperature is given."), (device, "Where it runs."),
+    (loaded, "true while its weights are in memory."),
+    (adapters, "LoRA adapters that calls may name, the first 10; the model's own first."))
+
+constexpr size_t kShownAdapters = 10;
 
 bool has_chat_template(const LanguageModel& lm) {
   try {
@@ -67,6 +70,14 @@ void expose_model_info(Interface& interface, const LanguageModel& lm) {
                               .sample = !generation.greedy(),
                               .device = lm.model.device().str(),
                               .loaded = is_loaded(lm.model.path())};
+        if (!lm.adapters.served.empty()) {
+          out.adapters.emplace();
+          if (!lm.adapters.own.empty()) out.adapters->push_back(lm.adapters.own);
+          for (const std::string& name : lm.adapters.served) {
+            if (name != lm.adapters.own && out.adapters->size() < kShownAdapters)
+              out.adapters->push_back(name);
+          }
+        }
         if (const auto limit = lm.tokenizer.max_length())
           out.max_tokens = static_cast<int64_t>(*limit);
         for (const int32_t id : generation.eos_token_id) out.eos_token_id.push_back(id);

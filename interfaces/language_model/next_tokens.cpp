@@ -1,6 +1,7 @@
 // next_tokens: what the model thinks comes next, with probabilities.
+#include <cmath>
+
 #include "interfaces/language_model/language_model.h"
-#include "interfaces/steering.h"
 
 namespace gpumcp::interfaces {
 namespace {
@@ -29,17 +30,18 @@ void expose_next_tokens(Interface& interface, const LanguageModel& lm) {
                       "language model " +
                       lm.name + ". Generates nothing.",
        .annotations = model_tool("Next tokens")},
-      [lm](const std::string& text, int64_t top_k, const std::vector<SteeringInput>& steering) {
+      [lm](const std::string& text, int64_t top_k, const std::vector<SteeringInput>& steering,
+           const std::string& adapter) {
         auto rows = lm.encode(text, true).token_rows();
-        rows[0].taps = steering_taps(steering, lm.model.config().num_hidden_layers,
-                                     static_cast<int64_t>(rows[0].ids.size()));
+        rows[0].taps = lm.taps(steering, adapter, static_cast<int64_t>(rows[0].ids.size()));
         NextTokens out{.prompt_tokens = static_cast<int64_t>(rows[0].ids.size()), .tokens = {}};
         for (const auto& [id, probability] : lm.model.next_tokens(rows[0], top_k))
-          out.tokens.push_back({token_text(lm, id), id, probability});
+          out.tokens.push_back({token_text(lm, id), id, std::round(probability * 1e6) / 1e6});
         return out;
       },
       arg("text", "The text so far.").min_length(1),
-      arg("top_k", "So many tokens.", 10).minimum(1).maximum(20), steering_arg());
+      arg("top_k", "So many tokens.", 10).minimum(1).maximum(20), steering_arg(),
+      adapter_arg(lm.adapters));
 }
 
 }  // namespace gpumcp::interfaces

@@ -4,7 +4,6 @@
 #include <numeric>
 
 #include "interfaces/language_model/language_model.h"
-#include "interfaces/steering.h"
 
 namespace gpumcp::interfaces {
 namespace {
@@ -42,10 +41,10 @@ void expose_score_text(Interface& interface, const LanguageModel& lm) {
            " finds a text: log-probability, perplexity, and the tokens that surprised it most. "
            "Compare texts by mean_log_probability or perplexity.",
        .annotations = model_tool("Score a text")},
-      [lm](const std::string& text, const std::vector<SteeringInput>& steering) {
+      [lm](const std::string& text, const std::vector<SteeringInput>& steering,
+           const std::string& adapter) {
         auto rows = lm.encode(text, true).token_rows();
-        rows[0].taps = steering_taps(steering, lm.model.config().num_hidden_layers,
-                                     static_cast<int64_t>(rows[0].ids.size()));
+        rows[0].taps = lm.taps(steering, adapter, static_cast<int64_t>(rows[0].ids.size()));
         if (rows[0].ids.size() < 2)
           throw ToolError("a text of one token has nothing to score: give a longer one");
         const std::vector<float> scores = lm.model.token_log_probabilities(rows[0]);
@@ -69,7 +68,7 @@ void expose_score_text(Interface& interface, const LanguageModel& lm) {
         }
         return out;
       },
-      arg("text", "The text to score.").min_length(1), steering_arg());
+      arg("text", "The text to score.").min_length(1), steering_arg(), adapter_arg(lm.adapters));
 }
 
 }  // namespace gpumcp::interfaces

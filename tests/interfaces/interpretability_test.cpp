@@ -96,7 +96,35 @@ TEST_CASE("get_activations reads what a hook on transformers' layer reads") {
       {{"texts", {golden()["clean"]}}, {"sites", {"blocks.2.attn.hook_z"}}, {"positions", "all"}});
   CHECK(all["shape"] == Json({1, 1, 5, 9, 64}));
 
+  for (const char* part : {"q", "k", "v"}) {
+    const Json heads = value(
+        "get_activations",
+        {{"texts", {golden()["clean"]}}, {"sites", {std::string("blocks.2.attn.hook_") + part}}});
+    CHECK(heads["shape"] == Json({1, 1, *part == 'q' ? 9 : 3, 64}));
+    CHECK(heads["axes"] == Json({"text", "site", "head", "value"}));
+  }
+  // A conversation is read as the model's template writes it; a user's message alone is `chat`.
+  const Json one = Json::array({{{"role", "user"}, {"content", "Hello"}}});
+  const Json as_chat =
+      value("get_activations", {{"texts", {"Hello"}}, {"sites", {site}}, {"chat", true}});
+  const Json as_messages = value("get_activations", {{"messages", one}, {"sites", {site}}});
+  CHECK(as_messages["tokens"] == as_chat["tokens"]);
+  CHECK(numbers(as_messages["uri"]) == numbers(as_chat["uri"]));
+  const Json talk = Json::array({{{"role", "system"}, {"content", "Be brief."}},
+                                 {{"role", "user"}, {"content", "Hello"}},
+                                 {{"role", "assistant"}, {"content", "Hi"}}});
+  const Json longer = value("get_activations", {{"messages", talk}, {"sites", {site}}});
+  CHECK(longer["shape"] == Json({1, 1, 576}));
+  CHECK(longer["tokens"] != as_chat["tokens"]);
+  const Json toned =
+      value("get_activations",
+            {{"texts", {"Hello"}}, {"sites", {site}}, {"chat", true}, {"adapter", "tone"}});
+  CHECK(numbers(toned["uri"]) != numbers(as_chat["uri"]));
+
   auto said = [](const Json& arguments) { return worker().error("get_activations", arguments); };
+  CHECK(said({{"sites", {site}}}).find("messages") != std::string::npos);
+  CHECK(said({{"texts", {"a"}}, {"messages", one}, {"sites", {site}}}).find("texts, or") !=
+        std::string::npos);
   CHECK(said({{"texts", {"a"}}, {"sites", {"blocks.30.hook_resid_post"}}}).find("0 to 29") !=
         std::string::npos);
   CHECK(said({{"texts", {"a"}}, {"sites", {"layer 3"}}}).find("hook_resid_post") !=

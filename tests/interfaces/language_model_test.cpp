@@ -177,6 +177,38 @@ TEST_CASE("score_text finds sense likelier than nonsense, and sums its tokens") 
   CHECK(worker().error("score_text", {{"text", "a"}}).find("one token") != std::string::npos);
 }
 
+TEST_CASE("an adapter changes the call that names it and no other") {
+  const Json asked = {{"prompt", kPrompt}, {"max_new_tokens", 12}, {"temperature", 0}};
+  auto with = [](Json arguments, const std::string& adapter) {
+    arguments["adapter"] = adapter;
+    return arguments;
+  };
+  const Json plain = worker().value("generate", asked);
+  std::vector<std::future<Json>> running;
+  for (int i = 0; i < 4; ++i) {
+    running.push_back(std::async(std::launch::async, [&, i] {
+      return worker().value("generate", i % 2 ? with(asked, "tone") : asked);
+    }));
+  }
+  const Json toned = worker().value("generate", with(asked, "tone"));
+  CHECK(toned["text"] != plain["text"]);
+  CHECK(worker().value("generate", with(asked, "none"))["text"] == plain["text"]);
+  for (int i = 0; i < 4; ++i)
+    CHECK(running[static_cast<size_t>(i)].get()["text"] == (i % 2 ? toned : plain)["text"]);
+
+  const Json chat = {{"messages", kQuestion}, {"max_new_tokens", 8}, {"temperature", 0}};
+  CHECK(worker().value("chat", with(chat, "tone"))["text"] != worker().value("chat", chat)["text"]);
+  const Json text = {{"text", kPrompt}};
+  CHECK(worker().value("next_tokens", with(text, "tone"))["tokens"] !=
+        worker().value("next_tokens", text)["tokens"]);
+  CHECK(worker().value("score_text", with(text, "tone"))["perplexity"] !=
+        worker().value("score_text", text)["perplexity"]);
+  CHECK(worker().value("get_model_info")["adapters"] == Json({"tone"}));
+  const std::string said = worker().error("generate", with(asked, "tune"));
+  CHECK(said.find("\"tune\"") != std::string::npos);
+  CHECK(said.find("there are: tone") != std::string::npos);
+}
+
 TEST_CASE("tokenize counts all and shows the first") {
   const Json value = worker().value("tokenize", {{"text", kPrompt}});
   CHECK(value["count"] == 5);

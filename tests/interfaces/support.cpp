@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <fstream>
 
 namespace gpumcp::tests {
 namespace {
@@ -24,6 +25,37 @@ const mcp::PluginEntry& open_interface(const std::string& name) {
   return *function();
 }
 
+// A LoRA adapter of SmolLM2 that says something else than its base: rank 1 on layers' values.
+std::filesystem::path tone_adapter() {
+  const std::filesystem::path folder = broken_model().string() + "-tone";
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "adapter_config.json")
+      << R"({"peft_type": "LORA", "r": 1, "lora_alpha": 1, "target_modules": ["v_proj"],)"
+      << R"("base_model_name_or_path": "HuggingFaceTB/SmolLM2-135M-Instruct"})";
+  Json header = Json::object();
+  std::string data;
+  auto add = [&](const std::string& name, std::vector<int> shape, float scale) {
+    const size_t begin = data.size();
+    for (int i = 0; i < shape[0] * shape[1]; ++i) {
+      const float value = scale * std::sin(static_cast<float>(i + 1));
+      data.append(reinterpret_cast<const char*>(&value), sizeof value);
+    }
+    header[name] = {{"dtype", "F32"}, {"shape", shape}, {"data_offsets", {begin, data.size()}}};
+  };
+  for (const char* layer : {"3", "9", "15"}) {
+    const std::string at =
+        std::string("base_model.model.model.layers.") + layer + ".self_attn.v_proj.lora_";
+    add(at + "A.weight", {1, 576}, 0.2f);
+    add(at + "B.weight", {192, 1}, 1.0f);
+  }
+  const std::string text = header.dump();
+  const uint64_t length = text.size();
+  std::ofstream file(folder / "adapter_model.safetensors", std::ios::binary);
+  file.write(reinterpret_cast<const char*>(&length), sizeof length);
+  file << text << data;
+  return folder;
+}
+
 }  // namespace
 
 std::filesystem::path broken_model() {
@@ -37,6 +69,7 @@ Worker::Worker(Json options) : options_(std::move(options)), server_({.name = "t
   options_["models"] = {
       {"mine", "/nonexistent/folder"},
       {"broken", broken_model().string()},
+      {"tone", tone_adapter().string()},
       {"cross-encoder/ms-marco-MiniLM-L6-v2", GPUMCP_TEST_GOLDEN "/cross_encoders/bert"}};
   options_["threads"] = 2;
 }
@@ -65,6 +98,7 @@ void Worker::open(const std::string& name) {
 void Worker::end_all() {
   workers().clear();
   std::filesystem::remove_all(broken_model());
+  std::filesystem::remove_all(broken_model().string() + "-tone");
 }
 
 Worker::~Worker() {
