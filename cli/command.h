@@ -23,6 +23,7 @@ struct Command {
       declare;
 };
 
+Command build_command();
 Command call_command();
 Command config_command();
 Command embed_command();
@@ -31,6 +32,7 @@ Command generate_command();
 Command isolated_command();
 Command manifest_command();
 Command models_command();
+Command new_command();
 Command doctor_command();
 Command pull_command();
 Command run_command();

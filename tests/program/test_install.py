@@ -116,3 +116,17 @@ def test_the_python_package_that_is_installed_with_the_program_finds_it(installe
     done = subprocess.run([sys.executable, "-c", "from gpumcp.program import find_program; print(find_program())"],
                           env={**env, "PYTHONPATH": str(installed / "share/gpumcp/python")}, capture_output=True, text=True)
     assert done.stdout.strip() == str(installed / "bin/gpumcp"), done.stderr
+
+
+def test_an_installed_program_builds_interfaces_against_its_own_headers(world, installed, tmp_path):
+    (tmp_path / "plain.cpp").write_text(
+        "#include <gpumcp/interface.h>\nusing namespace gpumcp;\nGPUMCP_INTERFACE(plain, interface) {\n"
+        '  interface.expose("twice", "Twice.", [](double x) { return 2 * x; }, arg("x"));\n}\n')
+    for options in ([], ["--no-torch"]):
+        done = subprocess.run([str(installed / "bin/gpumcp"), "build", str(tmp_path / "plain.cpp"), "--verbose", *options],
+                              capture_output=True, text=True, env=world.env)
+        assert done.returncode == 0, done.stderr
+        assert str(ROOT) not in done.stderr.replace(str(tmp_path), ""), "nothing of the source tree is used"
+        called = subprocess.run([str(installed / "bin/gpumcp"), "call", "twice", "x=4", "--idle", "0", "--", str(installed / "bin/gpumcp"),
+                                 "serve", str(tmp_path / "plain.so"), "--idle", "0"], capture_output=True, text=True, env=world.env)
+        assert called.stdout.strip() == '{"result":8}', called.stderr
