@@ -61,7 +61,11 @@ sandbox::SandboxConfig config_of(const Json& given) {
                                               "model_idle_s",
                                               "warm_idle_s",
                                               "model_idle_of",
-                                              "pin"};
+                                              "pin",
+                                              "isolate",
+                                              "network",
+                                              "read",
+                                              "write"};
   if (!given.is_object()) throw std::invalid_argument("config: expected an object");
   Json all = sandbox::SandboxConfig{}.to_json();
   for (const auto& [key, value] : given.items()) {

@@ -43,9 +43,15 @@ class SandboxConfig:
     load_timeout_s: Optional[float] = None
     start_timeout_s: Optional[float] = None
     threads: int = 0
+    isolate: Optional[str] = None  # auto, bubblewrap or landlock: interface code reaches only what the next ones say
+    network: bool = False
+    read: List[Path] = dataclasses.field(default_factory=list)
+    write: List[Path] = dataclasses.field(default_factory=list)
 
     def to_json(self) -> Dict[str, Any]:
         config = dataclasses.asdict(self)
+        for key in ("read", "write"):
+            config[key] = [os.path.abspath(path) for path in config[key]]
         for model in config["models"]:
             for key in ("path", "adapter"):
                 model[key] = os.path.abspath(model[key]) if model[key] else ""
