@@ -113,8 +113,8 @@ def test_messages_are_printed_as_they_come_and_the_ledger_closes(agents):
 
 
 def test_thinking_is_not_on_the_bill(agents):
-    """The agent thinks four times as long as the worker idles: the GPU is held for the calls and one idle window each."""
-    idle, thinking = 0.5, 2.0
+    """The agent thinks ten times as long as the worker idles: the GPU is held for the calls and one idle window each."""
+    idle, thinking = 0.5, 5.0
     agents.model([{"tools": [gpu("compute", seconds=0.1)]},
                   {"think": thinking, "tools": [gpu("compute", seconds=0.1)]},
                   {"think": thinking, "text": "Done."}])
@@ -124,7 +124,7 @@ def test_thinking_is_not_on_the_bill(agents):
     assert ledger["workers"] == 2 and not ledger["estimated"], ledger
     assert ledger["agent_s"] >= 2 * thinking
     # A worker notices that it idles a little late, and ending the interface's process takes a moment.
-    slack = 2 * 1.0
+    slack = 3.0
     assert ledger["gpu_held_s"] <= ledger["gpu_held_by_calls_s"] + 2 * idle + slack, ledger
     assert ledger["gpu_held_by_calls_s"] <= ledger["calls_s"] + 0.1
 
@@ -201,10 +201,10 @@ def test_without_shell_the_agent_runs_no_commands(agents):
 
 
 def test_an_agent_that_fails_says_why(agents):
-    agents.model([{"text": "unused"}])
-    agents.world.env["ANTHROPIC_BASE_URL"] += "/nowhere/v2/messages"
+    agents.model([{"status": 400, "text": "the model will not have it"}])
     done = agents.run(agents.interface, "--prompt", "Go.", "--workspace", agents.workspace)
-    assert done.returncode in (0, 5)
+    assert done.returncode == 5 and "the model will not have it" in done.stdout and "claude failed" in done.stderr, done
+    assert "calls       0" in done.stdout
     agents.world.env["PATH"] = "/usr/bin:/bin"
     done = agents.run(agents.interface, "--prompt", "Go.", "--workspace", agents.workspace)
     assert done.returncode == 4 and "npm install -g @anthropic-ai/claude-code" in done.stderr

@@ -6,7 +6,7 @@ The script is a list of turns; each says some text, or calls tools, or both, aft
     [{"think": 0.1, "text": "I look.", "tools": [{"server": "gpumcp", "tool": "get_embedding", "arguments": {"text": "hi"}}]},
      {"tools": [{"shell": "python3 -c '…'"}]},
      {"text": "Done."}]
-An argument {"$from": "uri"} is the value of that key in what tools have answered so far, the newest first. Which turn is
+A turn with a "status" is refused by that HTTP status. An argument {"$from": "uri"} is the value of that key in what tools have answered so far, the newest first. Which turn is
 next follows from the conversation that a request carries, so requests may be repeated. The log gets a line for each request
 that was a turn: {"turn", "tools": [names that the model was offered], "results": [texts of the newest tool results]}.
 """
@@ -226,6 +226,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             with open(self.log, "a") as file:
                 file.write(json.dumps({"turn": number, "tools": tools, "results": results[-1] if results else []}) + "\n")
             time.sleep(turn.get("think", 0))
+            if "status" in turn:
+                return self.answer(turn["status"], {"error": {"type": "invalid_request_error", "message": turn["text"]}})
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
