@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "sandbox/ledger.h"
+#include "sandbox/sandbox_record.h"
 #include "sandbox/worker.h"
 
 namespace gpumcp::sandbox {
@@ -287,6 +288,16 @@ void Front::on_closed(const std::shared_ptr<Link>& link) {
   wake_.notify_all();
 }
 
+// A worker that died left its connection file and socket; the log stays for whoever asks why.
+void Front::tidy_after(const Link& link) const {
+  if (link.process) link.process->ending(std::chrono::seconds(1));
+  const RuntimeFolder folder = RuntimeFolder::at(launcher_.key());
+  auto file_lock = folder.lock();
+  if (!file_lock || !process_began(link.pid).empty()) return;
+  const auto connection = folder.read_connection();
+  if (connection && connection->pid == link.pid) folder.remove(false);
+}
+
 // Gives the link up: calls go to a new one. It is destroyed later and elsewhere, since its own
 // reader thread may be the one that runs here.
 void Front::retire_link() {
@@ -313,7 +324,15 @@ void Front::bury_links(std::unique_lock<std::mutex>& lock) {
 void Front::connect_loop() {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
-    if (link_ && (link_->closed || link_->leaving)) retire_link();
+    if (link_ && (link_->closed || link_->leaving)) {
+      const auto link = link_;
+      retire_link();
+      if (link->closed && !link->leaving) {
+        lock.unlock();
+        tidy_after(*link);
+        lock.lock();
+      }
+    }
     bury_links(lock);
     if (waiting_.empty() && !(link_ && (link_->closed || link_->leaving))) {
       // Links that are retired but still in use are looked at again after a while.

@@ -65,6 +65,7 @@ class Front {
   void connect_loop();
   void connect(std::unique_lock<std::mutex>& lock);
   void retire_link();
+  void tidy_after(const Link& link) const;
   void bury_links(std::unique_lock<std::mutex>& lock);
   std::string death_note(const std::shared_ptr<Link>& link, const std::string& tool) const;
 
