@@ -80,7 +80,7 @@ TEST_CASE("Slurm is asked for the sandbox's GPUs, and its job can be taken back"
   CHECK_FALSE(Provider::parse("ssh:host")->cancel_command("job-1"));
 }
 
-// docs/sandbox.md shows these two; a test of the program compares.
+// As docs/sandbox.md shows them; tests/program/test_sandbox_doc.py runs those.
 TEST_CASE(
     "the template for Docker gives a container that is this sandbox's, and one word a setting") {
   SandboxConfig config;
