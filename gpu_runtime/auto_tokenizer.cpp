@@ -1,6 +1,7 @@
 #include "gpu_runtime/auto_tokenizer.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "gpu_runtime/call_scope.h"
 #include "gpu_runtime/device.h"
@@ -13,15 +14,34 @@ namespace {
 // From here on other threads help; below, starting them costs more than they save.
 constexpr std::size_t kManyTexts = 256;
 
-// encode(), between the check of the call's limits and the note of what it took.
+// Between two looks at whether the call is still wanted.
+constexpr std::size_t kTextsAtOnce = 64;
+constexpr std::size_t kTextsAtOnceOnThreads = 1024;
+
+// Error(cancelled, deadline) where the thread's call is no longer wanted.
+void check_wanted(const CallLimits& limits) {
+  if (limits.stop.stop_requested()) throw Error(ErrorCode::cancelled, "the call was cancelled");
+  if (limits.deadline && *limits.deadline <= std::chrono::steady_clock::now())
+    throw Error(ErrorCode::deadline, "the call's deadline has passed");
+}
+
+// encode(first, count) for all texts, a part after the other, while the call is wanted; and the
+// note of what it took.
 template <class Encode>
-std::vector<Encoding> metered(Encode&& encode) {
+std::vector<Encoding> metered(std::size_t count, std::size_t at_once, Encode&& encode) {
   const auto began = std::chrono::steady_clock::now();
   const CallLimits limits = CallScope::current_limits();
-  if (limits.stop.stop_requested()) throw Error(ErrorCode::cancelled, "the call was cancelled");
-  if (limits.deadline && *limits.deadline <= began)
-    throw Error(ErrorCode::deadline, "the call's deadline has passed");
-  std::vector<Encoding> rows = encode();
+  std::vector<Encoding> rows;
+  for (std::size_t first = 0; first < count; first += at_once) {
+    check_wanted(limits);
+    std::vector<Encoding> part = encode(first, std::min(at_once, count - first));
+    if (first == 0 && part.size() == count) {
+      rows = std::move(part);
+    } else {
+      rows.reserve(count);
+      std::ranges::move(part, std::back_inserter(rows));
+    }
+  }
   if (CallScope* scope = CallScope::current()) {
     Usage& usage = scope->usage();
     usage.tokenize_ms +=
@@ -50,19 +70,19 @@ std::vector<TokenRow> BatchEncoding::token_rows() const {
 
 std::vector<Encoding> tokenize(const Tokenizer& tokenizer, std::span<const std::string> texts,
                                const EncodeOptions& options) {
-  const std::size_t threads =
-      texts.size() < kManyTexts ? 1 : static_cast<std::size_t>(physical_cores());
-  return metered([&] { return tokenizer.encode_batch(texts, options, threads); });
+  const bool many = texts.size() >= kManyTexts;
+  const std::size_t threads = many ? static_cast<std::size_t>(physical_cores()) : 1;
+  return metered(texts.size(), many ? kTextsAtOnceOnThreads : kTextsAtOnce,
+                 [&](std::size_t first, std::size_t count) {
+                   return tokenizer.encode_batch(texts.subspan(first, count), options, threads);
+                 });
 }
 
 std::vector<Encoding> tokenize_pairs(const Tokenizer& tokenizer, const std::string& first,
                                      std::span<const std::string> texts,
                                      const EncodeOptions& options) {
-  return metered([&] {
-    std::vector<Encoding> rows;
-    rows.reserve(texts.size());
-    for (const std::string& text : texts) rows.push_back(tokenizer.encode(first, text, options));
-    return rows;
+  return metered(texts.size(), 1, [&](std::size_t at, std::size_t) {
+    return std::vector<Encoding>{tokenizer.encode(first, texts[at], options)};
   });
 }
 

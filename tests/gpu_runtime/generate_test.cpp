@@ -236,3 +236,25 @@ TEST_CASE("an encoder generates nothing and says so") {
                             [&] { model->generate({request({5}, GenerationConfig())}, nullptr); }),
                  "generates no text"));
 }
+
+TEST_CASE("keys and values count with their model while its texts are generated") {
+  Runtime runtime({.device = "cpu", .num_threads = 1, .model_idle = std::nullopt});
+  const auto model = runtime.model(tiny_folder("llama"), {});
+  auto bytes = [&] { return runtime.status()["models"][0]["cache_bytes"].get<std::int64_t>(); };
+  auto used = [&] { return runtime.residency().used(c10::kCPU); };
+  std::vector<std::int64_t> seen;
+  std::uint64_t most = 0;
+  GenerationRequest one{.prompt = {1, 5, 9}, .config = {.max_new_tokens = 4}};
+  one.accept = [&](std::int32_t) {  // on the owner thread, while the text runs
+    seen.push_back(bytes());
+    most = std::max(most, used());
+    return AcceptedToken{};
+  };
+  model->generate({one}, nullptr);
+  // 7 tokens of 2 layers, 2 heads of 8 numbers, for keys and for values, in float32.
+  constexpr std::int64_t kBytes = 7 * 2 * 2 * 8 * 2 * 4;
+  CHECK(seen == std::vector<std::int64_t>(4, kBytes));
+  model->run({{{1}, {}}}, {.last_hidden_state = true});  // behind it the text has left
+  CHECK(bytes() == 0);
+  CHECK(most == used() + kBytes);
+}

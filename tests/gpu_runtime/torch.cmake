@@ -8,6 +8,7 @@ add_executable(gpu_runtime_executor_test
 add_executable(gpu_runtime_torch_test
   gpu_runtime/architectures_test.cpp
   gpu_runtime/auto_model_test.cpp
+  gpu_runtime/bad_input_test.cpp
   gpu_runtime/bert_folder_test.cpp
   gpu_runtime/cross_encoder_test.cpp
   gpu_runtime/device_test.cpp
