@@ -10,6 +10,14 @@ constexpr const char* kNone = "none";
 
 }  // namespace
 
+std::string shown_model(const Interface& interface, const std::string& name) {
+  const auto all = interface.options().find("model_options");
+  if (all == interface.options().end() || !all->is_object()) return name;
+  const auto own = all->find(name);
+  const bool hidden = own != all->end() && own->is_object() && own->value("hidden", false);
+  return hidden ? "model" : name;
+}
+
 AdapterChoice adapters_of(const std::string& model) {
   const gpu_runtime::Runtime& runtime = gpu_runtime::Runtime::current();
   AdapterChoice choice;

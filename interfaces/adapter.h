@@ -1,5 +1,6 @@
-// LoRA adapters as tools name them: by the name that they are served under, for the text of one
-// call and no other. Free functions, callable from any thread.
+// What tools say of their model's name, and LoRA adapters as they name them: by the name that they
+// are served under, for the text of one call and no other. Free functions, callable from any
+// thread.
 #pragma once
 
 #include <memory>
@@ -17,6 +18,9 @@ struct AdapterChoice {
   std::string own;                  // "": the base alone
   std::vector<std::string> served;  // all that a call may name
 };
+
+// What agents are told that a model is called: "model", where the user hides which it is.
+GPUMCP_RUNTIME_API std::string shown_model(const Interface& interface, const std::string& name);
 
 // Of a model by its name, which may be an adapter's.
 GPUMCP_RUNTIME_API AdapterChoice adapters_of(const std::string& model);

@@ -1,6 +1,7 @@
 #include "interfaces/embeddings/embeddings.h"
 
 #include "gpu_runtime/cross_encoder.h"
+#include "interfaces/adapter.h"
 
 namespace gpumcp::interfaces {
 namespace {
@@ -108,7 +109,7 @@ GPUMCP_INTERFACE(embeddings, interface) {
   using namespace gpumcp::interfaces;
   const std::string name = choose_embedder(interface);
   const Embedder embedder{
-      .name = name,
+      .name = shown_model(interface, name),
       .model = gpumcp::SentenceTransformer::from_pretrained(interface.get_model_path(name)),
       .artifacts = &interface.artifacts(),
       .workspace = interface.option("workspace")};

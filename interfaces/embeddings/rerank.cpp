@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "gpu_runtime/cross_encoder.h"
+#include "interfaces/adapter.h"
 #include "interfaces/embeddings/embeddings.h"
 
 namespace gpumcp::interfaces {
@@ -89,6 +90,7 @@ std::string choose_reranker(const Interface& interface) {
 void expose_rerank(Interface& interface) {
   const std::string name = choose_reranker(interface);
   const auto model = gpu_runtime::CrossEncoder::from_pretrained(interface.get_model_path(name));
+  const std::string shown = shown_model(interface, name);
   interface.expose(
       {.name = "rerank",
        .description =
@@ -97,8 +99,8 @@ void expose_rerank(Interface& interface) {
            "search found. Needs a reranking model, as --model " +
            std::string(kReranker) + ".",
        .annotations = read_only("Rerank texts")},
-      [model, name](const std::string& query, const std::vector<std::string>& texts,
-                    int64_t top_k) { return rerank(model, name, query, texts, top_k); },
+      [model, shown](const std::string& query, const std::vector<std::string>& texts,
+                     int64_t top_k) { return rerank(model, shown, query, texts, top_k); },
       arg("query", "The question, or what to look for.").min_length(1),
       arg("texts", "1 to " + std::to_string(kMaxTexts) + " texts to order; each may be empty.")
           .min_items(1)

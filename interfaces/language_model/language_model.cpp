@@ -29,7 +29,7 @@ GPUMCP_INTERFACE(language_model, interface) {
   using namespace gpumcp::interfaces;
   const std::string name = interface.default_model(kModel, gpumcp::is_language_model);
   const gpumcp::ModelPath path = interface.get_model_path(name);
-  const LanguageModel lm{.name = name,
+  const LanguageModel lm{.name = shown_model(interface, name),
                          .model = gpumcp::AutoModelForCausalLM::from_pretrained(path),
                          .tokenizer = gpumcp::AutoTokenizer::from_pretrained(path),
                          .adapters = adapters_of(name)};

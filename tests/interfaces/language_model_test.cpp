@@ -233,3 +233,14 @@ TEST_CASE("get_model_info describes SmolLM2") {
   CHECK(info["chat"] == true);
   CHECK(info["sample"] == false);
 }
+
+TEST_CASE("a hidden model is called \"model\" in every description and result") {
+  const Json hidden = {{"HuggingFaceTB/SmolLM2-135M-Instruct", {{"hidden", true}}}};
+  Worker& agent =
+      Worker::start({"language_model", "interpretability"}, {{"model_options", hidden}});
+  const auto tools = agent.client().list_tools();
+  REQUIRE(tools);
+  for (const auto& tool : *tools) CHECK(tool.description.find("SmolLM2") == std::string::npos);
+  CHECK(agent.value("get_model_info")["model"] == "model");
+  CHECK(agent.value("next_tokens", {{"text", kPrompt}})["tokens"][0]["token"] == " Paris");
+}
