@@ -52,7 +52,7 @@ SteeringPlan read_handle(const std::string& uri, const std::string& argument) {
                           .mode = json.at("mode").get<std::string>(),
                           .positions = json.at("positions").get<std::string>(),
                           .site = json.at("site").get<std::string>(),
-                          .rows = open_tensor(uri, argument + ".handle")};
+                          .rows = TensorRef::open(uri).tensor()};
         check_mode(plan.mode, argument);
         if (plan.rows.dim() == 2 && !plan.layers.empty()) return plan;
       }
@@ -97,7 +97,7 @@ SteeringPlan plan_steering(const SteeringInput& input, int64_t num_layers,
                            const std::string& argument) {
   if (input.handle) return read_handle(*input.handle, argument);
   if (!input.vector) refuse(argument, "give a handle, or a vector with layers");
-  SteeringPlan plan{.vector = *input.vector,
+  SteeringPlan plan{.vector = input.vector->uri(),
                     .layers = input.layers.value_or(std::vector<int64_t>()),
                     .strength = input.strength.value_or(1),
                     .mode = input.mode.value_or("add"),
@@ -107,7 +107,7 @@ SteeringPlan plan_steering(const SteeringInput& input, int64_t num_layers,
   check_mode(plan.mode, argument);
   if (!std::isfinite(plan.strength) || std::abs(plan.strength) > 1e6)
     refuse(argument + ".strength", "must lie between -1000000 and 1000000");
-  plan.rows = open_rows(plan.vector, argument + ".vector").to(at::kFloat);
+  plan.rows = rows_of(*input.vector, argument + ".vector").to(at::kFloat);
   if (plan.layers.empty() && (plan.mode == "ablate" || plan.rows.size(0) == num_layers)) {
     for (int64_t i = 0; i < num_layers; ++i) plan.layers.push_back(i);
   }

@@ -15,7 +15,8 @@
 namespace gpumcp::interfaces {
 
 struct SteeringInput {
-  std::optional<std::string> handle, vector;
+  std::optional<std::string> handle;
+  std::optional<TensorRef> vector;
   std::optional<std::vector<int64_t>> layers;
   std::optional<double> strength;
   std::optional<std::string> mode, positions, site;

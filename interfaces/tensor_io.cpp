@@ -4,7 +4,6 @@
 
 #include <cmath>
 
-#include "gpu_runtime/error.h"
 #include "gpu_runtime/runtime.h"
 
 namespace gpumcp::interfaces {
@@ -61,17 +60,9 @@ mcp::WithContent<KeptTensor> with_link(KeptTensor kept) {
   return {std::move(kept), {std::move(link)}};
 }
 
-at::Tensor open_tensor(const std::string& uri, std::string_view argument) {
-  try {
-    return gpu_runtime::get_tensor(gpu_runtime::Runtime::current().artifacts(), uri);
-  } catch (const gpu_runtime::Error& e) {
-    throw ToolError("arguments." + std::string(argument) + ": " + e.what());
-  }
-}
-
-at::Tensor open_numbers(const std::string& uri, std::string_view argument, std::int64_t least,
-                        std::int64_t most) {
-  const at::Tensor tensor = open_tensor(uri, argument);
+at::Tensor numbers_of(const TensorRef& given, std::string_view argument, std::int64_t least,
+                      std::int64_t most) {
+  const at::Tensor& tensor = given.tensor();
   const std::string at = "arguments." + std::string(argument) + ": ";
   if (tensor.dim() < least || tensor.dim() > most || tensor.numel() == 0) {
     const std::string wanted = least == most
@@ -88,9 +79,15 @@ at::Tensor open_numbers(const std::string& uri, std::string_view argument, std::
   return numbers;
 }
 
-at::Tensor open_rows(const std::string& uri, std::string_view argument) {
-  at::Tensor rows = open_numbers(uri, argument, 1, 2);
+at::Tensor rows_of(const TensorRef& given, std::string_view argument) {
+  at::Tensor rows = numbers_of(given, argument, 1, 2);
   return rows.dim() == 1 ? rows.unsqueeze(0) : rows;
+}
+
+std::vector<std::int64_t> whole_numbers(const TensorRef& given) {
+  const at::Tensor numbers = given.tensor().flatten().to(at::kLong).contiguous();
+  const std::int64_t* first = numbers.const_data_ptr<std::int64_t>();
+  return {first, first + numbers.numel()};
 }
 
 }  // namespace gpumcp::interfaces

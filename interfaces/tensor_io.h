@@ -46,18 +46,14 @@ GPUMCP_RUNTIME_API KeptTensor keep_tensor(const at::Tensor& tensor, const std::s
 GPUMCP_RUNTIME_API mcp::ContentBlock link_to(const KeptTensor& kept);
 GPUMCP_RUNTIME_API mcp::WithContent<KeptTensor> with_link(KeptTensor kept);
 
-// ToolError says which argument names no tensor, and why.
-GPUMCP_RUNTIME_API at::Tensor open_tensor(const std::string& uri, std::string_view argument);
-// … as float64 with `least` to `most` dimensions, all numbers finite.
-GPUMCP_RUNTIME_API at::Tensor open_numbers(const std::string& uri, std::string_view argument,
-                                           std::int64_t least, std::int64_t most);
+// The tensor as float64 with `least` to `most` dimensions, all numbers finite; ToolError names the
+// argument, and what it needs.
+GPUMCP_RUNTIME_API at::Tensor numbers_of(const TensorRef& given, std::string_view argument,
+                                         std::int64_t least, std::int64_t most);
 // … as rows; a vector is one row.
-GPUMCP_RUNTIME_API at::Tensor open_rows(const std::string& uri, std::string_view argument);
-
-// A parameter that names a tensor.
-inline mcp::Arg tensor_arg(std::string name, std::string description) {
-  return arg(std::move(name), std::move(description)).set("format", "uri");
-}
+GPUMCP_RUNTIME_API at::Tensor rows_of(const TensorRef& given, std::string_view argument);
+// All of its numbers, cut to whole ones: labels of rows.
+GPUMCP_RUNTIME_API std::vector<std::int64_t> whole_numbers(const TensorRef& given);
 
 // What reads artifacts and keeps new ones, and changes nothing else.
 inline mcp::ToolAnnotations tensor_tool(std::string title) {

@@ -106,8 +106,8 @@ double accuracy_of(const Fit& fit, const at::Tensor& rows, const at::Tensor& lab
 }
 
 // Rows [n, d] of [n, 1, d] too, as get_activations gives them for one site.
-at::Tensor probe_rows(const std::string& uri, const char* argument) {
-  const at::Tensor tensor = open_numbers(uri, argument, 1, 8);
+at::Tensor probe_rows(const TensorRef& given, const char* argument) {
+  const at::Tensor tensor = numbers_of(given, argument, 1, 8);
   if (tensor.dim() == 1) return tensor.unsqueeze(0);
   at::Tensor rows = tensor;
   for (int64_t d = rows.dim() - 2; d >= 1; --d) {
@@ -121,7 +121,7 @@ at::Tensor probe_rows(const std::string& uri, const char* argument) {
   return rows;
 }
 
-mcp::WithContent<Probe> train(const std::string& positive, const std::string& negative, double l2,
+mcp::WithContent<Probe> train(const TensorRef& positive, const TensorRef& negative, double l2,
                               double held_out) {
   const at::Tensor a = probe_rows(positive, "positive"), b = probe_rows(negative, "negative");
   if (a.size(1) != b.size(1)) {
@@ -162,8 +162,8 @@ mcp::WithContent<Probe> train(const std::string& positive, const std::string& ne
   return {std::move(out), {link_to(kept), link_to(direction)}};
 }
 
-mcp::WithContent<ProbeScores> apply(const std::string& uri, const std::string& tensor) {
-  const at::Tensor probe = open_numbers(uri, "probe", 1, 1), rows = probe_rows(tensor, "tensor");
+mcp::WithContent<ProbeScores> apply(const TensorRef& given, const TensorRef& tensor) {
+  const at::Tensor probe = numbers_of(given, "probe", 1, 1), rows = probe_rows(tensor, "tensor");
   const int64_t d = probe.size(0) - 1;
   if (rows.size(1) != d) {
     throw ToolError("arguments.tensor: rows of " + std::to_string(rows.size(1)) +
@@ -174,7 +174,7 @@ mcp::WithContent<ProbeScores> apply(const std::string& uri, const std::string& t
                   .positive = *shown(p.gt(0.5).to(at::kDouble).mean().item<double>())};
   if (p.size(0) > kProbabilitiesShown) {
     const KeptTensor kept =
-        keep_tensor(p.to(at::kFloat), "probe-scores", "probabilities of " + uri);
+        keep_tensor(p.to(at::kFloat), "probe-scores", "probabilities of " + given.uri());
     out.uri = kept.uri;
     return {std::move(out), {link_to(kept)}};
   }
@@ -192,11 +192,11 @@ void expose_probe(Interface& interface) {
                       "activations apart; says its accuracy on rows that it did not see, and "
                       "gives its direction for steer.",
        .annotations = tensor_tool("Train a linear probe")},
-      [](const std::string& positive, const std::string& negative, double l2, double held_out) {
+      [](const TensorRef& positive, const TensorRef& negative, double l2, double held_out) {
         return train(positive, negative, l2, held_out);
       },
-      tensor_arg("positive", "URI of rows [n, d] that have the property."),
-      tensor_arg("negative", "URI of rows [m, d] that lack it."),
+      arg("positive", "URI of rows [n, d] that have the property."),
+      arg("negative", "URI of rows [m, d] that lack it."),
       arg("l2", "Strength of the penalty on large weights (1 / C of scikit-learn).", 1.0)
           .minimum(1e-6)
           .maximum(1e6),
@@ -208,9 +208,8 @@ void expose_probe(Interface& interface) {
        .description = "Apply a linear probe of train_probe to activations: how likely each row has "
                       "the property.",
        .annotations = tensor_tool("Apply a linear probe")},
-      [](const std::string& probe, const std::string& tensor) { return apply(probe, tensor); },
-      tensor_arg("probe", "URI that train_probe gave."),
-      tensor_arg("tensor", "URI of rows [n, d]."));
+      [](const TensorRef& probe, const TensorRef& tensor) { return apply(probe, tensor); },
+      arg("probe", "URI that train_probe gave."), arg("tensor", "URI of rows [n, d]."));
 }
 
 }  // namespace gpumcp::interfaces

@@ -72,7 +72,7 @@ void expose_steer(Interface& interface, const Subject& subject) {
                       ": a vector that is added to what layers compute. Returns a handle of this "
                       "session's own; calls that name it are steered, all others are not.",
        .annotations = tensor_tool("Steer")},
-      [subject](const std::string& vector, const std::vector<int64_t>& layers, double strength,
+      [subject](const TensorRef& vector, const std::vector<int64_t>& layers, double strength,
                 const std::string& positions, const std::string& site) {
         return keep(subject, {.vector = vector,
                               .layers = layers,
@@ -81,9 +81,9 @@ void expose_steer(Interface& interface, const Subject& subject) {
                               .positions = positions,
                               .site = site});
       },
-      tensor_arg("vector",
-                 "URI of a vector, of contrast_vector or another tool; or of a row for "
-                 "each layer."),
+      arg("vector",
+          "URI of a vector, of contrast_vector or another tool; or of a row for "
+          "each layer."),
       arg("layers", "Which layers, from 0.").min_items(1).max_items(1000),
       arg("strength", "Factor of the vector; negative steers away.", 1.0)
           .minimum(-1e6)
@@ -96,7 +96,7 @@ void expose_steer(Interface& interface, const Subject& subject) {
                       "'s hidden states, so that it cannot use what lies along it. Returns a "
                       "handle, as steer does.",
        .annotations = tensor_tool("Ablate a direction")},
-      [subject](const std::string& vector, const std::vector<int64_t>& layers, double strength,
+      [subject](const TensorRef& vector, const std::vector<int64_t>& layers, double strength,
                 const std::string& positions, const std::string& site) {
         SteeringInput input{.vector = vector,
                             .strength = strength,
@@ -106,7 +106,7 @@ void expose_steer(Interface& interface, const Subject& subject) {
         if (!layers.empty()) input.layers = layers;
         return keep(subject, input);
       },
-      tensor_arg("vector", "URI of the direction; its length does not matter."),
+      arg("vector", "URI of the direction; its length does not matter."),
       arg("layers", "Which layers, from 0; left out: all.", std::vector<int64_t>()).max_items(1000),
       arg("strength", "1 takes all of it out, 0.5 half.", 1.0).minimum(-10).maximum(10),
       places_arg(),

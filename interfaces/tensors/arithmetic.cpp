@@ -105,14 +105,13 @@ at::Tensor compute(const Operation& operation, const Operands& operands) {
   }
 }
 
-mcp::WithContent<KeptTensor> arithmetic(const std::string& op, const std::vector<std::string>& uris,
+mcp::WithContent<KeptTensor> arithmetic(const std::string& op, const std::vector<TensorRef>& given,
                                         std::optional<double> number, std::optional<int64_t> axis) {
   Operands operands{.tensors = {}, .axis = axis};
   bool wide = false;
-  for (size_t i = 0; i < uris.size(); ++i) {
-    const at::Tensor one = open_tensor(uris[i], "tensors[" + std::to_string(i) + "]");
-    wide = wide || one.scalar_type() == at::kDouble;
-    operands.tensors.push_back(one.to(at::kDouble));
+  for (const TensorRef& one : given) {
+    wide = wide || one.tensor().scalar_type() == at::kDouble;
+    operands.tensors.push_back(one.tensor().to(at::kDouble));
   }
   if (number) operands.tensors.push_back(at::scalar_tensor(*number, at::kDouble));
   for (const Operation& operation : operations()) {
@@ -120,7 +119,7 @@ mcp::WithContent<KeptTensor> arithmetic(const std::string& op, const std::vector
     at::Tensor result = compute(operation, operands).contiguous();
     if (!wide) result = result.to(at::kFloat);
     std::string how = op + "(";
-    for (size_t i = 0; i < uris.size() && i < 4; ++i) how += (i > 0 ? ", " : "") + uris[i];
+    for (size_t i = 0; i < given.size() && i < 4; ++i) how += (i > 0 ? ", " : "") + given[i].uri();
     if (number) how += ", " + mcp::to_text(Json(*number));
     return with_link(keep_tensor(result, op, how + ")"));
   }
@@ -137,8 +136,7 @@ void expose_arithmetic(Interface& interface) {
                       "transpose, flatten, project onto or reject a direction, stack, concat. "
                       "Shapes broadcast as in NumPy.",
        .annotations = tensor_tool("Tensor arithmetic")},
-      [](const std::string& op, const std::vector<std::string>& tensors,
-         std::optional<double> number,
+      [](const std::string& op, const std::vector<TensorRef>& tensors, std::optional<double> number,
          std::optional<int64_t> axis) { return arithmetic(op, tensors, number, axis); },
       arg("op", "What to compute. Two or more operands go left to right: a - b - c.")
           .one_of(names()),

@@ -95,8 +95,9 @@ Run run_once(const at::Tensor& rows, int64_t k, Random& random) {
   return run;
 }
 
-mcp::WithContent<Clusters> cluster(const std::string& uri, int64_t k, int64_t seed) {
-  const at::Tensor rows = open_numbers(uri, "tensor", 2, 2);
+mcp::WithContent<Clusters> cluster(const TensorRef& given, int64_t k, int64_t seed) {
+  const std::string& uri = given.uri();
+  const at::Tensor rows = numbers_of(given, "tensor", 2, 2);
   if (k > rows.size(0)) {
     throw ToolError("arguments.k: " + std::to_string(k) + " clusters of " +
                     std::to_string(rows.size(0)) + " rows: ask for at most one for each row");
@@ -143,9 +144,8 @@ void expose_cluster(Interface& interface) {
        .description = "Group a tensor's rows into k clusters (k-means): each row's label, the "
                       "clusters' means and sizes, and a typical row of each.",
        .annotations = tensor_tool("Cluster rows")},
-      [](const std::string& tensor, int64_t k, int64_t seed) { return cluster(tensor, k, seed); },
-      tensor_arg("tensor", "URI of rows [n, d]."),
-      arg("k", "How many clusters.").minimum(1).maximum(32),
+      [](const TensorRef& tensor, int64_t k, int64_t seed) { return cluster(tensor, k, seed); },
+      arg("tensor", "URI of rows [n, d]."), arg("k", "How many clusters.").minimum(1).maximum(32),
       arg("seed", "The same seed gives the same clusters.", int64_t{0}).minimum(0));
 }
 

@@ -23,9 +23,9 @@ at::Tensor directions(const at::Tensor& rows) {
   return rows / norms.where(norms.gt(0), at::Scalar(1.0));
 }
 
-mcp::WithContent<Cosines> cosine(const std::string& a, const std::optional<std::string>& b) {
-  const at::Tensor left = open_rows(a, "a");
-  const at::Tensor right = b ? open_rows(*b, "b") : left;
+mcp::WithContent<Cosines> cosine(const TensorRef& a, const std::optional<TensorRef>& b) {
+  const at::Tensor left = rows_of(a, "a");
+  const at::Tensor right = b ? rows_of(*b, "b") : left;
   if (left.size(1) != right.size(1)) {
     throw ToolError("rows of " + std::to_string(left.size(1)) + " values (a) and of " +
                     std::to_string(right.size(1)) +
@@ -58,9 +58,9 @@ void expose_cosine(Interface& interface) {
        .description = "Cosine similarity of each row of one tensor with each row of another (of "
                       "itself if only one is given), -1 to 1. Vectors are one row.",
        .annotations = tensor_tool("Cosine similarity of tensors")},
-      [](const std::string& a, const std::optional<std::string>& b) { return cosine(a, b); },
-      tensor_arg("a", "URI of a vector or of rows [n, d]."),
-      tensor_arg("b", "URI of a vector or of rows [m, d]."));
+      [](const TensorRef& a, const std::optional<TensorRef>& b) { return cosine(a, b); },
+      arg("a", "URI of a vector or of rows [n, d]."),
+      arg("b", "URI of a vector or of rows [m, d]."));
 }
 
 }  // namespace gpumcp::interfaces

@@ -40,8 +40,9 @@ double percentile(const at::Tensor& sorted, double p) {
   return values[low] + (values[high] - values[low]) * (at - static_cast<double>(low));
 }
 
-TensorDescription describe(const std::string& uri) {
-  const at::Tensor tensor = open_tensor(uri, "tensor");
+TensorDescription describe(const TensorRef& given) {
+  const std::string& uri = given.uri();
+  const at::Tensor& tensor = given.tensor();
   const auto kept = gpu_runtime::Runtime::current().artifacts().get(
       uri.substr(0, uri.find('?')), gpu_runtime::CallScope::current_limits().caller);
   TensorDescription out{.name = kept->name,
@@ -77,8 +78,8 @@ void expose_describe_tensor(Interface& interface) {
        .description = "Describe a tensor that another tool kept: shape, type, range, mean, "
                       "standard deviation, percentiles, zeros, NaN, and how it was made.",
        .annotations = tensor_tool("Describe a tensor")},
-      [](const std::string& tensor) { return describe(tensor); },
-      tensor_arg("tensor", "A gpumcp://artifacts/ URI; ?slice=0:10 behind it takes a part."));
+      [](const TensorRef& tensor) { return describe(tensor); },
+      arg("tensor", "A gpumcp://artifacts/ URI; ?slice=0:10 behind it takes a part."));
 }
 
 }  // namespace gpumcp::interfaces

@@ -20,9 +20,10 @@ GPUMCP_DESCRIBE_DOC(Pca, (shape, "Rows and columns that went in."),
                     (explained_variance, "Of each direction (divided by n - 1)."),
                     (explained_ratio, "… as a part of all variance."))
 
-mcp::WithContent<Pca> pca(const std::string& uri, int64_t k, bool plot,
-                          const std::optional<std::string>& labels) {
-  const at::Tensor rows = open_numbers(uri, "tensor", 2, 2);
+mcp::WithContent<Pca> pca(const TensorRef& given, int64_t k, bool plot,
+                          const std::optional<TensorRef>& labels) {
+  const std::string& uri = given.uri();
+  const at::Tensor rows = numbers_of(given, "tensor", 2, 2);
   const int64_t n = rows.size(0), most = std::min(n, rows.size(1));
   if (n < 2) throw ToolError("arguments.tensor: one row has no variance; give two or more");
   k = std::min(k, most);
@@ -56,9 +57,7 @@ mcp::WithContent<Pca> pca(const std::string& uri, int64_t k, bool plot,
                      y = projected.select(1, 1).contiguous();
     std::vector<int64_t> groups;
     if (labels) {
-      const at::Tensor given = open_tensor(*labels, "labels").flatten().to(at::kLong).contiguous();
-      groups.assign(given.const_data_ptr<int64_t>(),
-                    given.const_data_ptr<int64_t>() + given.numel());
+      groups = whole_numbers(*labels);
     }
     const auto count = static_cast<size_t>(n);
     content.push_back(scatter_image({x.const_data_ptr<double>(), count},
@@ -75,14 +74,15 @@ void expose_pca(Interface& interface) {
        .description = "Principal components of a tensor's rows: the directions of most variance, "
                       "the rows in them, and a scatter plot of the first two.",
        .annotations = tensor_tool("Principal components")},
-      [](const std::string& tensor, int64_t k, bool plot,
-         const std::optional<std::string>& labels) { return pca(tensor, k, plot, labels); },
-      tensor_arg("tensor", "URI of rows [n, d]."),
+      [](const TensorRef& tensor, int64_t k, bool plot, const std::optional<TensorRef>& labels) {
+        return pca(tensor, k, plot, labels);
+      },
+      arg("tensor", "URI of rows [n, d]."),
       arg("k", "How many components.", int64_t{2}).minimum(1).maximum(16),
       arg("plot", "With a picture of the first two.", false),
-      tensor_arg("labels",
-                 "URI of a whole number for each row (as cluster gives them): its "
-                 "colour in the picture."));
+      arg("labels",
+          "URI of a whole number for each row (as cluster gives them): its "
+          "colour in the picture."));
 }
 
 }  // namespace gpumcp::interfaces

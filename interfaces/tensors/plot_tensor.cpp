@@ -43,9 +43,9 @@ mcp::WithContent<Plot> heat_map(const at::Tensor& tensor) {
           {heat_map_image(map)}};
 }
 
-mcp::WithContent<Plot> plot(const std::string& uri, const std::string& kind,
-                            const std::optional<std::string>& labels) {
-  const at::Tensor tensor = open_numbers(uri, "tensor", 1, 2);
+mcp::WithContent<Plot> plot(const TensorRef& given, const std::string& kind,
+                            const std::optional<TensorRef>& labels) {
+  const at::Tensor tensor = numbers_of(given, "tensor", 1, 2);
   if (kind == "heatmap") return heat_map(tensor);
   at::Tensor x, y;
   if (kind == "line") {
@@ -62,10 +62,7 @@ mcp::WithContent<Plot> plot(const std::string& uri, const std::string& kind,
     y = tensor.select(1, 1).contiguous();
   }
   std::vector<int64_t> groups;
-  if (labels) {
-    const at::Tensor given = open_tensor(*labels, "labels").flatten().to(at::kLong).contiguous();
-    groups.assign(given.const_data_ptr<int64_t>(), given.const_data_ptr<int64_t>() + given.numel());
-  }
+  if (labels) groups = whole_numbers(*labels);
   y = y.contiguous();
   return {{.kind = kind,
            .note = kind == "line" ? "Index from the left, value upwards."
@@ -84,11 +81,12 @@ void expose_plot_tensor(Interface& interface) {
        .description = "Draw a tensor as a small PNG: a heat map of a matrix, a scatter plot of "
                       "rows' first two columns, or a line.",
        .annotations = tensor_tool("Plot a tensor")},
-      [](const std::string& tensor, const std::string& kind,
-         const std::optional<std::string>& labels) { return plot(tensor, kind, labels); },
-      tensor_arg("tensor", "URI of a matrix or vector; ?slice=0 behind it takes a part."),
+      [](const TensorRef& tensor, const std::string& kind, const std::optional<TensorRef>& labels) {
+        return plot(tensor, kind, labels);
+      },
+      arg("tensor", "URI of a matrix or vector; ?slice=0 behind it takes a part."),
       arg("kind", "heatmap, scatter or line.", "heatmap").one_of({"heatmap", "scatter", "line"}),
-      tensor_arg("labels", "For a scatter: URI of a whole number for each row, its colour."));
+      arg("labels", "For a scatter: URI of a whole number for each row, its colour."));
 }
 
 }  // namespace gpumcp::interfaces

@@ -1,4 +1,5 @@
 // slice_tensor: a part of a tensor, its numbers in the result where they are few.
+#include "gpu_runtime/error.h"
 #include "interfaces/tensor_io.h"
 #include "interfaces/tensors/tensors.h"
 
@@ -19,6 +20,15 @@ GPUMCP_DESCRIBE_DOC(SlicedTensor, (uri, "Names the part for other tools."),
 
 constexpr int64_t kInline = 32;
 
+// A TensorRef would read all of the tensor; only the part is read here.
+at::Tensor part_of(const std::string& uri, const std::string& slice) {
+  try {
+    return TensorRef::open(uri + "?slice=" + slice).tensor();
+  } catch (const gpu_runtime::Error& e) {
+    throw ToolError("arguments.slice: " + std::string(e.what()));
+  }
+}
+
 }  // namespace
 
 void expose_slice_tensor(Interface& interface) {
@@ -32,7 +42,7 @@ void expose_slice_tensor(Interface& interface) {
         if (tensor.find('?') != tensor.npos)
           throw ToolError(
               "arguments.tensor: give the uri without a query, and the part as `slice`");
-        const at::Tensor part = open_tensor(tensor + "?slice=" + slice, "slice");
+        const at::Tensor part = part_of(tensor, slice);
         const KeptTensor kept = keep_tensor(part, "slice", "[" + slice + "] of " + tensor);
         SlicedTensor out{.uri = kept.uri, .shape = kept.shape, .dtype = kept.dtype};
         if (part.numel() <= kInline)
@@ -41,7 +51,7 @@ void expose_slice_tensor(Interface& interface) {
           out.preview = kept.preview;
         return mcp::WithContent<SlicedTensor>{std::move(out), {link_to(kept)}};
       },
-      tensor_arg("tensor", "A gpumcp://artifacts/ URI."),
+      arg("tensor", "A gpumcp://artifacts/ URI.").set("format", "uri"),
       arg("slice",
           "begin:end, begin:end:step or an index for each dimension, joined by commas; "
           "those left out are taken whole.")

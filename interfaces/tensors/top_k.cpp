@@ -20,12 +20,12 @@ GPUMCP_DESCRIBE_DOC(TopK, (shape, "Of the tensor."), (top, "Best first."))
 
 constexpr int64_t kMost = 20;
 
-TopK top_k(const std::string& uri, int64_t k, const std::string& by,
-           const std::optional<std::string>& query) {
-  const at::Tensor tensor = query ? open_rows(uri, "tensor") : open_numbers(uri, "tensor", 1, 8);
+TopK top_k(const TensorRef& given, int64_t k, const std::string& by,
+           const std::optional<TensorRef>& query) {
+  const at::Tensor tensor = query ? rows_of(given, "tensor") : numbers_of(given, "tensor", 1, 8);
   at::Tensor values = tensor.flatten();
   if (query) {
-    const at::Tensor direction = open_numbers(*query, "query", 1, 1);
+    const at::Tensor direction = numbers_of(*query, "query", 1, 1);
     if (direction.size(0) != tensor.size(1)) {
       throw ToolError("arguments.query: its " + std::to_string(direction.size(0)) +
                       " values do not fit rows of " + std::to_string(tensor.size(1)));
@@ -61,13 +61,13 @@ void expose_top_k(Interface& interface) {
        .description = "Find the largest (smallest, largest in size) values of a tensor with their "
                       "indices; with `query`, the rows nearest to a vector by cosine.",
        .annotations = tensor_tool("Largest values of a tensor")},
-      [](const std::string& tensor, int64_t k, const std::string& by,
-         const std::optional<std::string>& query) { return top_k(tensor, k, by, query); },
-      tensor_arg("tensor", "URI of the tensor."),
+      [](const TensorRef& tensor, int64_t k, const std::string& by,
+         const std::optional<TensorRef>& query) { return top_k(tensor, k, by, query); },
+      arg("tensor", "URI of the tensor."),
       arg("k", "How many.", int64_t{10}).minimum(1).maximum(kMost),
       arg("by", "largest, smallest, or magnitude (largest without its sign).", "largest")
           .one_of({"largest", "smallest", "magnitude"}),
-      tensor_arg("query", "URI of a vector: rank the tensor's rows by cosine with it."));
+      arg("query", "URI of a vector: rank the tensor's rows by cosine with it."));
 }
 
 }  // namespace gpumcp::interfaces
