@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 #include <stdexcept>
 
@@ -70,16 +71,66 @@ void set_interfaces(SandboxConfig& config, const std::vector<Manifest>& manifest
   }
 }
 
+std::vector<std::string> words_of_hidden(const std::vector<ModelConfig>& models) {
+  std::vector<std::string> out;
+  for (const ModelConfig& model : models) {
+    if (!model.hidden) continue;
+    for (const std::string& name : {model.name, model.base}) {
+      if (name.empty()) continue;
+      out.push_back(name);
+      std::string folder = name;  // ORG--NAME, in the stores
+      if (const size_t slash = folder.find('/'); slash != folder.npos) {
+        out.push_back(folder.substr(slash + 1));
+        folder.replace(slash, 1, "--");
+        out.push_back(std::move(folder));
+      }
+    }
+    for (auto& path : {model.path, model.adapter}) {
+      if (!path.empty()) out.push_back(path.string());
+    }
+  }
+  std::sort(out.begin(), out.end(),
+            [](const std::string& a, const std::string& b) { return a.size() > b.size(); });
+  return out;
+}
+
+mcp::ToolHandler RenamingRegistry::hiding(mcp::ToolHandler handler) const {
+  if (hidden_.empty()) return handler;
+  return [handler = std::move(handler), words = hidden_](const mcp::Json& arguments,
+                                                         mcp::Context& context) {
+    auto hide = [&](std::string text) {
+      for (const std::string& word : words) {
+        for (size_t at = 0; (at = text.find(word, at)) != text.npos; at += 5)
+          text.replace(at, word.size(), "model");
+      }
+      return text;
+    };
+    try {
+      mcp::CallToolResult result = handler(arguments, context);
+      result.structuredContent = hide(std::move(result.structuredContent));
+      for (mcp::ContentBlock& block : result.content) {
+        if (auto* text = std::get_if<mcp::TextContent>(&block.value))
+          text->text = hide(std::move(text->text));
+      }
+      return result;
+    } catch (const mcp::ProtocolError&) {
+      throw;
+    } catch (const std::exception& e) {
+      throw mcp::ToolError(hide(e.what()));
+    }
+  };
+}
+
 mcp::Tool RenamingRegistry::renamed(mcp::Tool tool) const {
   if (const auto name = names_.find(tool.name); name != names_.end()) tool.name = name->second;
   return tool;
 }
 
 void RenamingRegistry::add_tool(mcp::Tool tool, mcp::ToolHandler handler) {
-  target_.add_tool(renamed(std::move(tool)), std::move(handler));
+  target_.add_tool(renamed(std::move(tool)), hiding(std::move(handler)));
 }
 void RenamingRegistry::add_typed_tool(mcp::Tool tool, mcp::ToolHandler handler) {
-  target_.add_typed_tool(renamed(std::move(tool)), std::move(handler));
+  target_.add_typed_tool(renamed(std::move(tool)), hiding(std::move(handler)));
 }
 void RenamingRegistry::add_resource(mcp::Resource resource, mcp::ResourceReader reader) {
   target_.add_resource(std::move(resource), std::move(reader));

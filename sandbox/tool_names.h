@@ -29,12 +29,18 @@ mcp::Result<std::vector<Manifest>> load_manifests(const SandboxConfig& config);
 // The same the other way: the configuration's interfaces, their names and files are the manifests'.
 void set_interfaces(SandboxConfig& config, const std::vector<Manifest>& manifests);
 
+// By what words a model is told: its name, its folders'. The longest first, so that none is left of
+// another.
+std::vector<std::string> words_of_hidden(const std::vector<ModelConfig>& models);
+
 // A Registry that adds to another one, tools under other names. What is not renamed keeps its name.
 class RenamingRegistry final : public mcp::Registry {
  public:
   explicit RenamingRegistry(mcp::Registry& target) : target_(target) {}
   // For what is added from now on.
   void rename(ToolNames names) { names_ = std::move(names); }
+  // What results and errors of tools added from now on say instead of these words: "model".
+  void hide(std::vector<std::string> words) { hidden_ = std::move(words); }
 
   void add_tool(mcp::Tool tool, mcp::ToolHandler handler) override;
   void add_typed_tool(mcp::Tool tool, mcp::ToolHandler handler) override;
@@ -43,9 +49,11 @@ class RenamingRegistry final : public mcp::Registry {
 
  private:
   mcp::Tool renamed(mcp::Tool tool) const;
+  mcp::ToolHandler hiding(mcp::ToolHandler handler) const;
 
   mcp::Registry& target_;
   ToolNames names_;
+  std::vector<std::string> hidden_;
 };
 
 }  // namespace gpumcp::sandbox

@@ -196,6 +196,7 @@ class Worker {
     for (size_t i = 0; i < config_.interfaces.size(); ++i) {
       const auto& library = config_.interfaces[i];
       registry_.rename(std::move(names[i]));
+      registry_.hide(words_of_hidden(config_.models));
       const auto host_library = find_host_library(library);
       auto entry = open_plugin(host_library.value_or(library));
       if (!entry) return tl::unexpected(std::move(entry.error()));

@@ -247,6 +247,28 @@ TEST_CASE("the name of a program that was killed is free again") {
   CHECK(ScopedSandbox::list().size() == 1);
 }
 
+TEST_CASE("a hidden model is named in no result and no error") {
+  Home home;
+  const auto folder = home.runtime.path() / "org--secret-9b";
+  fs::create_directory(folder);
+  std::ofstream(folder / "config.json") << "{}";
+  ScopedSandbox sandbox({.models = {{.name = "org/secret-9b", .path = folder, .hidden = true},
+                                    {.name = "org/open-1b"}}});
+  sandbox.serve(home.write("names.py",
+                           "@expose\ndef path() -> str:\n    \"\"\"P.\"\"\"\n    return "
+                           "get_model_path('org/secret-9b')\n"
+                           "@expose\ndef fail() -> str:\n    \"\"\"F.\"\"\"\n    raise "
+                           "ValueError('secret-9b and open-1b')\n"));
+  const auto path = sandbox.call("path", mcp::Json::object());
+  CHECK_FALSE(path.isError);
+  CHECK(path.structuredContent.find("secret") == std::string::npos);
+  CHECK(path.structuredContent.find("model") != std::string::npos);
+  CHECK(text_of(path).find("secret") == std::string::npos);
+  const std::string failed = text_of(sandbox.call("fail", mcp::Json::object()));
+  CHECK(failed.find("secret") == std::string::npos);
+  CHECK(failed.find("open-1b") != std::string::npos);
+}
+
 TEST_CASE("an interface that does not load in time is given up") {
   Home home;
   ScopedSandbox sandbox({.load_timeout_s = 0.3});
