@@ -186,8 +186,9 @@ configure() {
   if command -v ccache >/dev/null; then
     export GPUMCP_COMPILER_LAUNCHER=${GPUMCP_COMPILER_LAUNCHER-ccache}
     # Without the first ccache keeps nothing that was compiled with a precompiled header; with the others presets and
-    # checkouts share what they compile alike.
-    export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros,include_file_mtime,include_file_ctime}
+    # checkouts share what they compile alike. Not include_file_mtime: a header edited while it was compiled would be
+    # kept under its new text.
+    export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros}
     export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$root} CCACHE_NOHASHDIR=${CCACHE_NOHASHDIR:-1}
   fi
   cmake --preset "$@" >&2
