@@ -73,6 +73,7 @@ std::string read_ready(int fd, double limit_s) {
 WorkerProcess::~WorkerProcess() { ending(std::chrono::milliseconds(0)); }
 
 std::string WorkerProcess::ending(std::chrono::milliseconds limit) {
+  std::scoped_lock lock(mutex_);
   if (reaped_) return ending_;
   const int fd = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0));
   if (fd >= 0) {

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <memory>
+#include <mutex>
 
 #include "mcp/client.h"
 #include "sandbox/runtime_folder.h"
@@ -12,7 +13,7 @@
 
 namespace gpumcp::sandbox {
 
-// A worker that this process started; it reaps it, and knows how it ended.
+// A worker that this process started; it reaps it, and knows how it ended. Thread-safe.
 class WorkerProcess {
  public:
   explicit WorkerProcess(int pid) : pid_(pid) {}
@@ -27,6 +28,7 @@ class WorkerProcess {
 
  private:
   const int pid_;
+  std::mutex mutex_;  // guards what follows, and who reaps
   bool reaped_ = false;
   std::string ending_;
 };
