@@ -54,15 +54,8 @@ void print_usage(const mcp::Json& meta) {
 }
 
 int run_call(const CallCommandOptions& o) {
-  std::unique_ptr<Target> target;
-  try {
-    target = std::make_unique<Target>(o.target);
-  } catch (const std::invalid_argument&) {
-    throw;
-  } catch (const std::runtime_error& e) {
-    fmt::print(stderr, "gpumcp: {}\n", e.what());
-    return kUnreachable;
-  }
+  const std::unique_ptr<Target> target = open_target(o.target);
+  if (!target) return kUnreachable;
   auto unreachable = [](const mcp::Error& error) {
     fmt::print(stderr, "gpumcp: {}\n", error.message);
     return static_cast<int>(error.code) > 0 ? kUnreachable : kToolError;

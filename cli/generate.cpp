@@ -78,15 +78,8 @@ int run_generate(GenerateCommandOptions o) {
 
   // Ctrl-C cancels the call, so that the model stops for it; a second one ends at once.
   const Interrupt interrupt;
-  std::unique_ptr<Target> target;
-  try {
-    target = std::make_unique<Target>(o.target);
-  } catch (const std::invalid_argument&) {
-    throw;
-  } catch (const std::runtime_error& e) {
-    fmt::print(stderr, "gpumcp: {}\n", e.what());
-    return kUnreachable;
-  }
+  const std::unique_ptr<Target> target = open_target(o.target);
+  if (!target) return kUnreachable;
   mcp::CallOptions options;
   options.timeout = std::chrono::milliseconds(static_cast<int64_t>(o.timeout_s * 1000));
   options.stop_token = interrupt.token();

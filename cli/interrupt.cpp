@@ -30,7 +30,7 @@ Interrupt::Interrupt()
     : signal_fd_(eventfd(0, EFD_CLOEXEC)), told_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   g_fd = signal_fd_;
   g_seen = 0;
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;
   for (int signal : kSignals) sigaction(signal, &action, nullptr);
@@ -45,8 +45,10 @@ Interrupt::Interrupt()
   });
 }
 
+bool Interrupt::raised() const { return g_seen > 0; }
+
 Interrupt::~Interrupt() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = SIG_DFL;
   for (int signal : kSignals) sigaction(signal, &action, nullptr);
   [[maybe_unused]] auto n = ::write(signal_fd_, &kEnd, sizeof kEnd);

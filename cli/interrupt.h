@@ -18,7 +18,7 @@ class Interrupt {
   Interrupt& operator=(const Interrupt&) = delete;
 
   std::stop_token token() const { return source_.get_token(); }
-  bool raised() const { return source_.stop_requested(); }
+  bool raised() const;                 // from the signal on: the token follows by the thread
   int fd() const { return told_fd_; }  // readable once raised, for poll()
 
  private:

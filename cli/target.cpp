@@ -54,4 +54,15 @@ Target::Target(const TargetOptions& options) {
   client_ = std::move(*client);
 }
 
+std::unique_ptr<Target> open_target(const TargetOptions& options) {
+  try {
+    return std::make_unique<Target>(options);
+  } catch (const std::invalid_argument&) {
+    throw;
+  } catch (const std::runtime_error& e) {
+    fmt::print(stderr, "gpumcp: {}\n", e.what());
+    return nullptr;
+  }
+}
+
 }  // namespace gpumcp::cli

@@ -30,4 +30,8 @@ class Target {
   std::unique_ptr<mcp::Client> client_;
 };
 
+// A Target, or none after what is wrong was printed: the command then returns kUnreachable. Wrong
+// options throw std::invalid_argument.
+std::unique_ptr<Target> open_target(const TargetOptions& options);
+
 }  // namespace gpumcp::cli

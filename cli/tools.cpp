@@ -42,15 +42,8 @@ Command tools_command() {
             options->target.command = behind;
             app.add_flag("--json", options->json, "print the tools as JSON");
             return [options]() -> int {
-              std::unique_ptr<Target> target;
-              try {
-                target = std::make_unique<Target>(options->target);
-              } catch (const std::invalid_argument&) {
-                throw;
-              } catch (const std::runtime_error& e) {
-                fmt::print(stderr, "gpumcp: {}\n", e.what());
-                return kUnreachable;
-              }
+              const std::unique_ptr<Target> target = open_target(options->target);
+              if (!target) return kUnreachable;
               auto tools = target->client().list_tools();
               if (!tools) {
                 fmt::print(stderr, "gpumcp: {}\n", tools.error().message);

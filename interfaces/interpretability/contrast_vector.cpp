@@ -52,7 +52,7 @@ at::Tensor read(const Subject& subject, const std::vector<std::string>& texts,
   for (const auto& captures : subject.model.capture(std::move(rows))) {
     std::vector<at::Tensor> one;
     for (const at::Tensor& capture : captures)
-      one.push_back(capture.to(at::kCPU, at::kDouble).mean(0));
+      one.push_back(capture.to(at::kCPU, at::kDouble).mean(0).flatten());  // heads end to end
     all.push_back(at::stack(one));
   }
   return at::stack(all);
@@ -81,6 +81,12 @@ mcp::WithContent<ContrastVector> contrast_vector(
     const Subject& subject, const std::vector<std::string>& positive,
     const std::vector<std::string>& negative, const std::vector<int64_t>& wanted,
     const std::string& site, const std::string& positions, bool normalize, bool chat) {
+  const rt::SiteKind kind = site_in(site, 0).kind;
+  if (kind == rt::SiteKind::pattern || kind == rt::SiteKind::scores) {
+    throw ToolError("arguments.site: " + site +
+                    " has numbers for pairs of tokens; take a site that has values for each token, "
+                    "as attn.hook_z or resid_post");
+  }
   const std::vector<int64_t> layers = chosen_layers(wanted, subject.layers());
   const bool mean = positions == "mean";
   // Both sets in one batch.
@@ -106,8 +112,7 @@ mcp::WithContent<ContrastVector> contrast_vector(
     out.axes = {"value"};
   }
   std::string about = "contrast at " + site + " of layers";
-  for (size_t i = 0; i < layers.size() && i < 40; ++i)
-    (about += " ") += std::to_string(layers[i]);
+  for (size_t i = 0; i < layers.size() && i < 40; ++i) (about += " ") += std::to_string(layers[i]);
   const KeptTensor kept = keep_tensor(vectors.to(at::kFloat), "contrast", about);
   out.uri = kept.uri;
   out.shape = kept.shape;

@@ -36,7 +36,9 @@ SteeringHandle keep(const Subject& subject, const SteeringInput& input) {
     throw ToolError(said);
   }
   const auto kind = site_in(plan.site, 0).kind;
-  const bool residual = kind != gpu_runtime::SiteKind::z && kind != gpu_runtime::SiteKind::mlp_post;
+  using Kind = gpu_runtime::SiteKind;
+  const bool residual = kind != Kind::z && kind != Kind::mlp_post && kind != Kind::q &&
+                        kind != Kind::k && kind != Kind::v;  // those check their width when used
   if (residual && plan.rows.size(1) != width) {
     throw ToolError("arguments.vector: it has " + std::to_string(plan.rows.size(1)) +
                     " values, but " + subject.name + " is " + std::to_string(width) +

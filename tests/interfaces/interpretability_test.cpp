@@ -152,6 +152,26 @@ TEST_CASE("contrast_vector is the difference of means, and says where the sets l
   CHECK(norm == doctest::Approx(1));
 }
 
+TEST_CASE("contrast and steering take the sites of attention, each with its own width") {
+  const std::pair<const char*, int64_t> widths[] = {
+      {"attn.hook_q", 576}, {"attn.hook_k", 192}, {"attn.hook_v", 192}, {"attn.hook_z", 576}};
+  for (const auto& [site, width] : widths) {
+    CAPTURE(site);
+    const Json one = contrast({{"site", site}});
+    CHECK(one["shape"] == Json({width}));
+    const Json handle = value("steer", {{"vector", one["uri"]}, {"layers", {12}}, {"site", site}});
+    CHECK(value("next_tokens",
+                {{"text", "The sky is"}, {"steering", {{{"handle", handle["handle"]}}}}})
+              .contains("tokens"));
+  }
+  for (const char* pairs : {"attn.hook_pattern", "attn.hook_attn_scores"}) {
+    CHECK(worker()
+              .error("contrast_vector",
+                     {{"positive", {"good"}}, {"negative", {"bad"}}, {"site", pairs}})
+              .find("hook_z") != std::string::npos);
+  }
+}
+
 TEST_CASE("steered texts are transformers' with a hook, together with others as alone") {
   const Json vector = contrast()["uri"];
   auto handle = [&](double strength) {

@@ -410,7 +410,7 @@ TEST_CASE("asking the client, in both eras") {
     CHECK(call(*client, "draw") == R"({"result":4})");
     if (era == mcp::Era::legacy) {
       // snippet elicitation-complete
-      server.notify_all("notifications/elicitation/complete", R"({"elicitationId":"17"})");
+      server.notify_elicitation_complete("17");
       // end
       CHECK(completed.wait());
     }
