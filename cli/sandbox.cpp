@@ -229,7 +229,7 @@ int run_control() {
 Command sandbox_command() {
   return {
       "sandbox", "a scoped sandbox for programs in other languages: lines of JSON, in and out",
-      "  printf '%s\\n' '{\"op\":\"start\"}' '{\"op\":\"serve\",\"file\":\"/work/interface.py\"}' "
+      "  printf '%s\\n' '{\"op\":\"start\"}' '{\"op\":\"serve\",\"file\":\"/srv/interface.py\"}' "
       "| gpumcp sandbox\n"
       "  The Python package gpumcp uses it (docs/agents.md). The end of stdin terminates the "
       "sandbox.",
