@@ -1,7 +1,8 @@
 // What callers and files may do wrong, where no other test of a part has it; and calls that are
 // given up at every stage: queued (model_executor_test), tokenising, loading (weight_reader_test),
 // running.
-#include <ATen/ATen.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
 #include <doctest/doctest.h>
 
 #include "gpu_runtime/auto_model.h"

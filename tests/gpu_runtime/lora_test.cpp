@@ -2,7 +2,11 @@
 // rows of different adapters in one batch.
 #include "gpu_runtime/lora.h"
 
-#include <ATen/ATen.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cos.h>
+#include <ATen/ops/sin.h>
 #include <doctest/doctest.h>
 
 #include <future>

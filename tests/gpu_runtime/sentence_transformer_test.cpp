@@ -2,7 +2,8 @@
 // (tests/golden/minilm).
 #include "gpu_runtime/sentence_transformer.h"
 
-#include <ATen/ATen.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
 #include <doctest/doctest.h>
 
 #include <future>

@@ -1,6 +1,13 @@
 // Places in the layers, read and changed for one row of a batch, against transformers
 // (tests/golden/taps/make.py): every architecture on the random models, and the real SmolLM2.
-#include <ATen/ATen.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/eye.h>
+#include <ATen/ops/sin.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/stack.h>
 #include <doctest/doctest.h>
 
 #include <future>

@@ -28,6 +28,11 @@ foreach(name executor torch)
 endforeach()
 target_precompile_headers(gpu_runtime_executor_test PRIVATE <ATen/core/Tensor.h> <nlohmann/json.hpp>)
 target_precompile_headers(gpu_runtime_torch_test REUSE_FROM gpu_runtime_executor_test)
+# Files that compute with tensors themselves read headers of ATen for seconds each: these do so together.
+set_target_properties(gpu_runtime_torch_test PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+set_source_files_properties(gpu_runtime/lora_test.cpp gpu_runtime/taps_test.cpp PROPERTIES UNITY_GROUP taps)
+set_source_files_properties(gpu_runtime/bad_input_test.cpp gpu_runtime/sentence_transformer_test.cpp
+  gpu_runtime/weight_reader_test.cpp PROPERTIES UNITY_GROUP tensors)
 # PASSIVE: OpenMP threads sleep while they wait; spinning ones made these tests 7 times slower on a machine with other work.
 set_tests_properties(gpu_runtime_torch PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=PASSIVE")
 set_tests_properties(gpu_runtime_executor PROPERTIES ENVIRONMENT

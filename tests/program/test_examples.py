@@ -5,7 +5,8 @@ import re
 import subprocess
 
 import pytest
-from conftest import BIN, ROOT
+from client import request, text_of
+from conftest import BIN, LIB, ROOT
 
 EXAMPLES = ROOT / "examples"
 PROGRAMS = BIN.parent
@@ -139,3 +140,19 @@ def test_steering_finds_a_direction_and_prints_what_its_page_says(world):
     assert [line for line in printed if not line.startswith("layer")] == [line for line in shown if not line.startswith("layer")]
     assert sum(line.startswith("layer") for line in printed) == sum(line.startswith("layer") for line in shown) == 9
     assert "terrible" in printed[-1] and "amazing" in printed[-3]
+
+
+def test_a_cuda_kernel_computes_on_a_gpu_or_says_that_there_is_none(world):
+    kernel = LIB / "gpumcp/interfaces/cuda_kernel.so"
+    if not kernel.exists():
+        pytest.skip("built with -DGPUMCP_WITH_CUDA=ON, which scripts/test --quick leaves out")
+    front = world.serve("embeddings", kernel)
+    tools = front.ask(request("list", "tools/list"))["result"]["tools"]
+    assert [tool["name"] for tool in tools].count("cosine_matrix") == 1
+    kept = front.call("get_embeddings", {"texts": ["a cat", "a kitten", "a treaty"]})["structuredContent"]["uri"]
+    result = front.call("cosine_matrix", {"a": kept, "b": kept + "?slice=0:2"})
+    if result.get("isError"):  # no GPU, and the other tools live on
+        assert text_of(result).startswith('device "cuda": '), result
+        assert not front.call("get_embedding", {"text": "still here"}).get("isError")
+    else:
+        assert (result["structuredContent"]["rows"], result["structuredContent"]["columns"]) == (3, 2)
