@@ -12,7 +12,7 @@ const client = new Client({ name: 'gpumcp-tests', version: '1' }, { capabilities
 client.setRequestHandler(ElicitRequestSchema, elicited);
 client.setRequestHandler(CreateMessageRequestSchema, sampled);
 target.v1 = true;
-const transport = target.mode === 'sse'
+const transport = target.url?.endsWith('/sse')
   ? new SSEClientTransport(new URL(target.url))
   : target.url
   ? new StreamableHTTPClientTransport(new URL(target.url))

@@ -1,15 +1,15 @@
-// Drives a server with @modelcontextprotocol/client 2.x in the era that `mode` says: legacy, auto or a version to pin.
+// Drives a server with @modelcontextprotocol/client 2.x in the era that `mode` says: legacy, auto or a version to pin;
+// a URL that ends in /sse is one of HTTP+SSE.
 import { capabilities, elicited, load, run, sampled, target } from './steps.mjs';
 
 const { Client, SSEClientTransport, StreamableHTTPClientTransport } = load('@modelcontextprotocol/client');
 const { StdioClientTransport } = load('@modelcontextprotocol/client/stdio');
 
-const sse = target.mode === 'sse';  // HTTP+SSE, which is older than the newer era
-const mode = sse ? 'legacy' : ['legacy', 'auto'].includes(target.mode) ? target.mode : { pin: target.mode };
+const mode = ['legacy', 'auto'].includes(target.mode) ? target.mode : { pin: target.mode };
 const client = new Client({ name: 'gpumcp-tests', version: '1' }, { capabilities, versionNegotiation: { mode } });
 client.setRequestHandler('elicitation/create', elicited);
 client.setRequestHandler('sampling/createMessage', sampled);
-const transport = sse
+const transport = target.url?.endsWith('/sse')
   ? new SSEClientTransport(new URL(target.url))
   : target.url
   ? new StreamableHTTPClientTransport(new URL(target.url))

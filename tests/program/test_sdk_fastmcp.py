@@ -10,7 +10,7 @@ from fastmcp.client.transports import SSETransport, StdioTransport, StreamableHt
 from everything import everything
 
 PAIRS = [("stdio", "legacy"), ("stdio", "auto"), ("stdio", MODERN), ("http", "legacy"), ("http", "auto"),
-         ("http", MODERN), ("sse", "legacy"), ("sse", "auto")]
+         ("http", MODERN), ("sse", "legacy"), ("sse", "auto"), ("sse", MODERN)]
 
 
 @pytest.mark.parametrize("transport, mode", PAIRS)

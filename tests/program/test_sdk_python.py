@@ -88,7 +88,8 @@ def test_the_sse_client_calls_over_http_and_sse(world):
 
 
 @pytest.mark.parametrize("transport, mode", [("stdio", "legacy"), ("stdio", "auto"), ("stdio", MODERN), ("http", "legacy"),
-                                             ("http", "auto"), ("http", MODERN), ("sse", "legacy"), ("sse", "auto")])
+                                             ("http", "auto"), ("http", MODERN), ("sse", "legacy"), ("sse", "auto"),
+                                             ("sse", MODERN)])
 def test_it_uses_all_that_a_server_offers(world, transport, mode):
     steps, logged = [], []
 

@@ -30,7 +30,7 @@ def drive(world, driver, transport, mode):
         target = {"command": str(BIN), "args": ["serve", "--idle", "1"], "env": world.env}
     else:
         http = world.serve_http()
-        target = {"url": f"http://{http.host}:{http.port}/{'sse' if mode == 'sse' else 'mcp'}"}
+        target = {"url": f"http://{http.host}:{http.port}/{'sse' if transport == 'sse' else 'mcp'}"}
     return run(driver, {"mode": mode, **target})
 
 
@@ -66,18 +66,15 @@ def test_client_1_x(world, transport):
 
 
 def test_client_1_x_over_http_and_sse(world):
-    seen = drive(world, "client_v1.mjs", "http", "sse")
+    seen = drive(world, "client_v1.mjs", "sse", "legacy")
     assert "get_embedding" in seen["tools"]
     assert seen["many"] == [f"text number {i}" for i in range(16)]
 
 
 @pytest.mark.parametrize("driver, transport, mode, version", [
-    *[("client_v2.mjs", transport, mode, version) for transport in ("stdio", "http")
+    *[("client_v2.mjs", transport, mode, version) for transport in ("stdio", "http", "sse")
       for mode, version in (("legacy", LEGACY[-1]), ("auto", MODERN), (MODERN, MODERN))],
-    ("client_v2.mjs", "sse", "sse", LEGACY[-1]),
-    ("client_v1.mjs", "stdio", "legacy", LEGACY[-1]),
-    ("client_v1.mjs", "http", "legacy", LEGACY[-1]),
-    ("client_v1.mjs", "sse", "sse", LEGACY[-1]),
+    *[("client_v1.mjs", transport, "legacy", LEGACY[-1]) for transport in ("stdio", "http", "sse")],
 ])
 def test_it_uses_all_that_a_server_offers(world, driver, transport, mode, version):
     with everything(world, transport) as target:
