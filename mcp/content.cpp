@@ -58,11 +58,11 @@ Result<ResourceContents> contents_from_json(const Json& json) {
 
 }  // namespace
 
-Json to_json(const Annotations& annotations) {
+Json to_json(const Annotations& annotations, std::string_view version) {
   Json json = Json::object();
   if (!annotations.audience.empty()) json["audience"] = annotations.audience;
   if (annotations.priority) json["priority"] = *annotations.priority;
-  put(json, "lastModified", annotations.lastModified);
+  if (version >= "2025-06-18") put(json, "lastModified", annotations.lastModified);
   return json;
 }
 
@@ -112,7 +112,8 @@ void append_json(std::string& out, const ContentBlock& block, std::string_view v
                  [&](const OtherContent& c) { append_other(out, c); },
              },
              block.value);
-  if (block.annotations) (out += R"(,"annotations":)") += to_text(to_json(*block.annotations));
+  if (block.annotations)
+    (out += R"(,"annotations":)") += to_text(to_json(*block.annotations, version));
   if (!block._meta.is_null() && version >= "2025-06-18")
     (out += R"(,"_meta":)") += to_text(block._meta);
   out += '}';

@@ -54,7 +54,7 @@ void put_resource(Json& json, const R& resource, std::string_view version) {
   if (version >= "2025-06-18") put(json, "title", resource.title);
   put(json, "description", resource.description);
   put(json, "mimeType", resource.mimeType);
-  if (resource.annotations) json["annotations"] = to_json(*resource.annotations);
+  if (resource.annotations) json["annotations"] = to_json(*resource.annotations, version);
   put_icons(json, resource.icons, version);
   put_meta(json, resource._meta, version);
 }

@@ -173,7 +173,7 @@ Json to_json(const ResourceTemplate& resource, std::string_view version = kModer
 Json to_json(const Prompt& prompt, std::string_view version = kModernVersion);
 Json to_json(const Implementation& implementation, std::string_view version = kModernVersion);
 Json to_json(const Completion& completion);
-Json to_json(const Annotations& annotations);
+Json to_json(const Annotations& annotations, std::string_view version = kModernVersion);
 // Content that `version` does not know becomes text: a link before 2025-06-18, audio before
 // 2025-03-26.
 void append_json(std::string& out, const ContentBlock& block,

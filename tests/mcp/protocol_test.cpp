@@ -64,6 +64,131 @@ TEST_CASE("resources and templates leave titles out where they are unknown") {
                   .contains("title"));
 }
 
+TEST_CASE("icons go out from 2025-11-25 on, whole, on whatever has them, and come back") {
+  const std::vector<Icon> icons = {
+      {"https://a.example/i.png", "image/png", {"48x48", "any"}, "dark"},
+      {"data:image/svg+xml;base64,PHN2Zy8+"}};
+  const Json written = json(R"([
+    {"src":"https://a.example/i.png","mimeType":"image/png","sizes":["48x48","any"],"theme":"dark"},
+    {"src":"data:image/svg+xml;base64,PHN2Zy8+"}])");
+  Tool tool = full_tool();
+  tool.icons = icons;
+  const Resource resource{.uri = "u", .name = "n", .icons = icons};
+  const ResourceTemplate form{.uriTemplate = "u{x}", .name = "n", .icons = icons};
+  const Prompt prompt{.name = "p", .icons = icons};
+  const Implementation party{.name = "s", .version = "1", .icons = icons};
+  for (std::string_view version : kVersions) {
+    CAPTURE(version);
+    for (const Json& out :
+         {to_json(tool, version), to_json(resource, version), to_json(form, version),
+          to_json(prompt, version), to_json(party, version)}) {
+      CAPTURE(out.dump());
+      CHECK(out.contains("icons") == (version >= "2025-11-25"));
+      if (out.contains("icons")) CHECK(out["icons"] == written);
+    }
+  }
+  CHECK(to_json(*tool_from_json(to_json(tool)))["icons"] == written);
+  CHECK(to_json(*resource_from_json(to_json(resource)))["icons"] == written);
+  CHECK(to_json(*resource_template_from_json(to_json(form)))["icons"] == written);
+  CHECK(to_json(*prompt_from_json(to_json(prompt)))["icons"] == written);
+  CHECK(to_json(implementation_from_json(to_json(party)))["icons"] == written);
+  // Icons without a source, or of another type, are passed over.
+  const Json strange = json(
+      R"({"name":"t","icons":[{"mimeType":"a/b"},7,{"src":5},{"src":"data:,","sizes":[1,"any"]}]})");
+  const auto read = tool_from_json(strange);
+  REQUIRE(read);
+  CHECK(to_json(*read)["icons"] == json(R"([{"src":"data:,","sizes":["any"]}])"));
+  CHECK_FALSE(to_json(Tool{.name = "t"}).contains("icons"));
+}
+
+TEST_CASE("annotations of a tool, a resource and content are those that each version has") {
+  Tool tool{.name = "t",
+            .annotations = ToolAnnotations{.title = "A",
+                                           .readOnlyHint = true,
+                                           .destructiveHint = false,
+                                           .idempotentHint = true,
+                                           .openWorldHint = false}};
+  const Annotations notes{
+      .audience = {"user", "assistant"}, .priority = 0.5, .lastModified = "2026-01-02T03:04:05Z"};
+  for (std::string_view version : kVersions) {
+    CAPTURE(version);
+    const Json hints = to_json(tool, version).value("annotations", Json());
+    if (version >= "2025-03-26")
+      CHECK(hints == json(R"({"title":"A","readOnlyHint":true,"destructiveHint":false,)"
+                          R"("idempotentHint":true,"openWorldHint":false})"));
+    else
+      CHECK(hints.is_null());
+    for (const Json& out :
+         {to_json(Resource{.uri = "u", .name = "n", .annotations = notes}, version),
+          to_json(ResourceTemplate{.uriTemplate = "u", .name = "n", .annotations = notes}, version),
+          json(block({TextContent{"hi"}, notes}, version))}) {
+      CAPTURE(out.dump());
+      CHECK(out["annotations"]["audience"] == json(R"(["user","assistant"])"));
+      CHECK(out["annotations"]["priority"] == 0.5);
+      CHECK(out["annotations"].contains("lastModified") == (version >= "2025-06-18"));
+    }
+  }
+  // A hint that was not given is not sent: false is not the default of all of them.
+  tool.annotations = ToolAnnotations{.readOnlyHint = false};
+  CHECK(to_json(tool)["annotations"] == json(R"({"readOnlyHint":false})"));
+  CHECK(to_json(*tool_from_json(to_json(tool)))["annotations"] ==
+        json(R"({"readOnlyHint":false})"));
+  const auto back = annotations_from_json(
+      &to_json(Resource{.uri = "u", .name = "n", .annotations = notes})["annotations"]);
+  REQUIRE(back);
+  CHECK(to_json(*back) == to_json(notes));
+}
+
+TEST_CASE("a server shows icons and annotations to each client as its version has them") {
+  const std::vector<Icon> icons = {{"https://a.example/i.png"}};
+  Server server(
+      {.name = "s", .description = "d", .website_url = "https://a.example", .icons = icons});
+  server.add_tool({.name = "t",
+                   .description = "d",
+                   .inputSchema = {{"type", "object"}},
+                   .annotations = ToolAnnotations{.readOnlyHint = true},
+                   .icons = icons},
+                  [](const Json&, Context&) { return CallToolResult::text("x"); });
+  const auto nothing = [](const std::string&, Context&) {
+    return std::optional<std::vector<ResourceContents>>();
+  };
+  server.add_resource(
+      {.uri = "u://r", .name = "r", .annotations = Annotations{.priority = 1}, .icons = icons},
+      nothing);
+  server.add_resource_template({.uriTemplate = "u://{x}", .name = "x", .icons = icons}, nothing);
+  server.add_prompt({.name = "p", .icons = icons},
+                    [](const PromptArguments&, Context&) { return GetPromptResult(); });
+  constexpr std::pair<const char*, const char*> kLists[] = {
+      {"tools/list", "tools"},
+      {"resources/list", "resources"},
+      {"resources/templates/list", "resourceTemplates"},
+      {"prompts/list", "prompts"}};
+  for (std::string_view version : kVersions) {
+    CAPTURE(version);
+    Peer peer(server);
+    Json info;
+    if (is_modern_version(version)) {
+      info = peer.ask(modern("1", "server/discover"))["result"]["_meta"][kMetaServerInfo];
+    } else {
+      info = peer.ask(request("1", "initialize",
+                              R"("capabilities":{},"protocolVersion":")" + std::string(version) +
+                                  "\""))["result"]["serverInfo"];
+    }
+    const bool knows = version >= "2025-11-25";
+    for (const char* key : {"icons", "description", "websiteUrl"})
+      CHECK(info.contains(key) == knows);
+    for (auto [method, member] : kLists) {
+      const Json one =
+          peer.ask(is_modern_version(version) ? modern("2", method)
+                                              : request("2", method))["result"][member][0];
+      CAPTURE(one.dump());
+      CHECK(one.contains("icons") == knows);
+      if (one["name"] == "t") CHECK(one.contains("annotations") == (version >= "2025-03-26"));
+      if (one["name"] == "r") CHECK(one["annotations"]["priority"] == 1);
+    }
+  }
+}
+
 TEST_CASE("a tool's result survives its text") {
   CallToolResult result;
   result.content = {{TextContent{"hé\n\""}},
