@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -15,7 +16,7 @@
 namespace gpumcp::mcp {
 namespace {
 
-constexpr auto kGrace = std::chrono::milliseconds(900);
+constexpr auto kSoon = std::chrono::milliseconds(900);
 constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP};
 enum : uint64_t { kSignal = 1, kLeave = 1ull << 20, kEnd = 1ull << 40 };
 
@@ -34,11 +35,11 @@ void on_signal(int) {
 }  // namespace
 
 ExitWatch::ExitWatch(std::function<void()> on_exit, ExitWatchOptions options)
-    : wake_fd_(eventfd(0, EFD_CLOEXEC)) {
+    : grace_(options.grace), wake_fd_(eventfd(0, EFD_CLOEXEC)) {
   if (options.parent && getppid() > 1)
     parent_fd_ = static_cast<int>(syscall(SYS_pidfd_open, getppid(), 0));
   g_signal_fd = wake_fd_;
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;
   for (int signal : kSignals) sigaction(signal, &action, nullptr);
@@ -48,7 +49,7 @@ ExitWatch::ExitWatch(std::function<void()> on_exit, ExitWatchOptions options)
 }
 
 ExitWatch::~ExitWatch() {
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_handler = SIG_DFL;
   for (int signal : kSignals) sigaction(signal, &action, nullptr);
   g_signal_fd = -1;
@@ -68,8 +69,9 @@ void ExitWatch::run(std::function<void()> on_exit) {
   using Clock = std::chrono::steady_clock;
   bool leaving = false, told = false;
   Clock::time_point deadline;  // once leaving
-  auto leave = [&] {
-    if (!std::exchange(leaving, true)) deadline = Clock::now() + kGrace;
+  auto leave = [&](std::chrono::milliseconds within) {
+    const auto at = Clock::now() + within;
+    deadline = std::exchange(leaving, true) ? std::min(deadline, at) : at;
   };
   std::jthread callback;  // on_exit on a thread of its own, so that it cannot hold the deadline up
   while (true) {
@@ -84,8 +86,9 @@ void ExitWatch::run(std::function<void()> on_exit) {
     uint64_t what = 0;
     if (fds[0].revents && ::read(wake_fd_, &what, sizeof what) != sizeof what) continue;
     if (what >= kEnd) return;
-    leave();
     const bool signal = (what & (kLeave - 1)) != 0;
+    if (what >= kLeave) leave(kSoon);
+    if (signal || fds[1].revents) leave(grace_);
     if (signal && told) _exit(0);
     if ((!signal && !fds[1].revents) || std::exchange(told, true)) continue;  // only leave_soon()
     callback = std::jthread(on_exit);

@@ -222,8 +222,11 @@ int Server::serve_stdio() {
     fmt::print(stderr, "{}\n", transport.error().message);
     return 1;
   }
-  impl_->exit_watch =
-      std::make_unique<ExitWatch>([this] { shut_down(); }, ExitWatchOptions{.parent = true});
+  // It waits for shut_down() to use its time up, and a little longer.
+  impl_->exit_watch = std::make_unique<ExitWatch>(
+      [this] { shut_down(); },
+      ExitWatchOptions{.parent = true,
+                       .grace = impl_->options.drain + std::chrono::milliseconds(100)});
   serve(**transport);
   impl_->exit_watch
       ->leave_soon();  // a handler that ignores its cancellation must not hold the process

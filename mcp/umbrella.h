@@ -4,6 +4,7 @@
 #include "mcp/client.h"
 #include "mcp/client_process.h"
 #include "mcp/context.h"
+#include "mcp/exit_watch.h"
 #include "mcp/http_client.h"
 #include "mcp/http_server.h"
 #include "mcp/json_schema.h"

@@ -1,8 +1,15 @@
 // A server as a child process: it ends with its client, and is started again where it ends alone.
 #include "mcp/client_process.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
 
 #include "mcp/client.h"
 #include "tests/mcp/support.h"
@@ -28,7 +35,115 @@ Json value(Client& client, const std::string& tool, const Json& arguments = Json
   return json(result->structuredContent)["result"];
 }
 
+// The server, started by hand: its lines, its exit status.
+class Started {
+ public:
+  explicit Started(std::vector<std::string> words) {
+    words.insert(words.begin(), kServer[0]);
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    int in[2], out[2];
+    REQUIRE(pipe2(in, O_CLOEXEC) == 0);
+    REQUIRE(pipe2(out, O_CLOEXEC) == 0);
+    posix_spawn_file_actions_t files;
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_adddup2(&files, in[0], 0);
+    posix_spawn_file_actions_adddup2(&files, out[1], 1);
+    REQUIRE(posix_spawn(&pid_, argv[0], &files, nullptr, argv.data(), environ) == 0);
+    posix_spawn_file_actions_destroy(&files);
+    ::close(in[0]);
+    ::close(out[1]);
+    stdio_ = make_line_transport(out[0], in[1]);
+  }
+  ~Started() {
+    if (pid_ > 0) kill(pid_, SIGKILL), exit_status();
+  }
+  Started(const Started&) = delete;
+  Started& operator=(const Started&) = delete;
+
+  Transport& stdio() { return *stdio_; }
+  void signal(int number) { REQUIRE(kill(pid_, number) == 0); }
+  int exit_status() {  // negative: a signal's
+    int status = 0;
+    waitpid(std::exchange(pid_, -1), &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+
+ private:
+  pid_t pid_ = -1;
+  std::unique_ptr<Transport> stdio_;
+};
+
+std::string line(Transport& transport) {
+  auto text = transport.read();
+  return text && *text ? **text : "(end)";
+}
+
+Json ask(Transport& transport, const std::string& message) {
+  REQUIRE(transport.write(message));
+  return json(line(transport));
+}
+
+void initialize(Transport& transport) {
+  const Json answer = ask(
+      transport, request("0", "initialize", R"("protocolVersion":"2025-11-25","capabilities":{})"));
+  REQUIRE(answer["result"]["serverInfo"]["name"] == "child");
+}
+
+// Asks until the server says that it leaves: when a signal arrives is its own affair.
+Json refusal(Transport& transport) {
+  const auto deadline = std::chrono::steady_clock::now() + kLong;
+  Json answer;
+  do answer = ask(transport, call("7", "pid"));
+  while (answer.contains("result") && std::chrono::steady_clock::now() < deadline);
+  return answer;
+}
+
 }  // namespace
+
+TEST_CASE("SIGTERM: calls that run are answered, new ones are refused, and the exit status is 0") {
+  char name[] = "/tmp/gpumcp-test-XXXXXX";
+  const std::filesystem::path folder = mkdtemp(name);
+  const std::string pipe = folder / "pipe", socket = folder / "socket";
+  REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
+  for (const bool on_socket : {false, true}) {
+    for (const int number : {SIGTERM, SIGINT, SIGHUP}) {
+      CAPTURE(on_socket);
+      CAPTURE(number);
+      Started server(on_socket ? std::vector<std::string>{"--unix", socket}
+                               : std::vector<std::string>());
+      std::vector<std::unique_ptr<Transport>> connections;
+      if (on_socket) {
+        REQUIRE(line(server.stdio()) == "listening");
+        for (int i = 0; i < 2; ++i) {
+          const int fd = connect_unix(socket).value();
+          connections.push_back(make_line_transport(fd, fd));
+        }
+      }
+      Transport& busy = on_socket ? *connections[0] : server.stdio();
+      Transport& other = on_socket ? *connections[1] : server.stdio();
+      initialize(busy);
+      if (on_socket) initialize(other);
+      const Json begun = ask(busy, call("1", "await", R"({"pipe":")" + pipe + "\"}",
+                                        R"(,"_meta":{"progressToken":5})"));
+      REQUIRE(begun["method"] == "notifications/progress");
+      server.signal(number);
+      const Json refused = refusal(other);
+      CHECK(refused["error"]["code"] == static_cast<int>(ErrorCode::not_begun));
+      CHECK(contains(refused["error"]["message"].get<std::string>(), "the server is leaving"));
+      CHECK(ask(other, request("8", "ping"))["result"].empty());  // what is no call goes on
+      std::ofstream(pipe) << "done\n";
+      const Json answer = json(line(busy));
+      CHECK(answer["id"] == 1);
+      CHECK(answer["result"]["structuredContent"]["result"] == "done");
+      CHECK(line(busy) == "(end)");
+      CHECK(line(other) == "(end)");
+      CHECK(server.exit_status() == 0);
+    }
+  }
+  std::filesystem::remove_all(folder);
+}
 
 TEST_CASE("a child serves in both eras, and is gone with its client") {
   for (Era era : {Era::automatic, Era::legacy}) {
@@ -62,7 +177,7 @@ TEST_CASE("a child that ends alone fails its call, says how, and is there for th
       before = after;
     }
     CHECK_FALSE(client->closed());
-    CHECK(client->list_tools()->size() == 5);
+    CHECK(client->list_tools()->size() == 6);
   }
 }
 
