@@ -38,7 +38,7 @@ Result<std::unique_ptr<Client>> Client::connect(std::unique_ptr<Transport> trans
   std::unique_ptr<Client> client(new Client(std::move(transport), std::move(options)));
   if (auto ok = client->negotiate(); !ok) return tl::unexpected(std::move(ok.error()));
   std::scoped_lock lock(client->mutex_);
-  if (client->closed_) return fail(ErrorCode::closed, "the server closed the connection");
+  if (client->closed_) return tl::unexpected(client->closed_error());
   client->connected_ = true;
   return client;
 }
@@ -59,12 +59,15 @@ void Client::start(const RequestId& id, std::string_view method, std::string_vie
                    AsyncHandlers handlers, Json meta) {
   auto shared = std::make_shared<AsyncHandlers>(std::move(handlers));
   bool waits = false;
+  Result<void> sent;
   {
     std::scoped_lock lock(mutex_);
     waits = !closed_;
-    if (waits) pending_.emplace(id, shared);
+    if (waits)
+      pending_.emplace(id, shared);
+    else
+      sent = tl::unexpected(closed_error());
   }
-  Result<void> sent = fail(ErrorCode::closed, "the server closed the connection");
   if (waits)
     sent = transport_->write(make_request(
         id, method, with_meta(params, std::move(meta), id, shared->on_progress != nullptr)));
@@ -94,22 +97,31 @@ void Client::cancel(const RequestId& given, std::string_view reason) {
 void Client::read_loop() {
   reader_id_ = std::this_thread::get_id();
   bool announce = false;
-  Error why{ErrorCode::closed, "the server closed the connection"};
+  std::optional<std::string> broken;
   while (true) {
     auto text = transport_->read();
-    if (!text) why.message = text.error().message;
+    if (!text) broken = text.error().message;
     if (!text || !*text) break;  // also after a line too long: whose answer it was cannot be known
     if (auto message = parse_message(std::move(**text))) on_message(*message);
   }
+  Error why;
   {
     std::scoped_lock lock(mutex_);
     closed_ = true;
     announce = connected_;
+    why = closed_error();
+    if (broken) why.message = *broken;
   }
   stopping_.request_stop();  // nothing that waits to try again would be heard
   if (announce && options_.on_closed) options_.on_closed();
   fail_all(why);
   end_subscriptions();
+}
+
+Error Client::closed_error() const {
+  return {ErrorCode::closed, last_words_.empty()
+                                 ? "the server closed the connection"
+                                 : "the server closed the connection: " + last_words_};
 }
 
 void Client::on_message(const Message& message) {
@@ -128,7 +140,11 @@ void Client::on_answer(const Message& message) {
   RequestId id = message.id();
   if (id.empty()) {  // the server could not read some message of ours
     std::unique_lock lock(mutex_);
-    if (pending_.empty()) return;
+    if (pending_.empty()) {  // or turns us away
+      if (message.kind() == Message::Kind::error)
+        last_words_ = parse_error_object(message.error()).message.substr(0, 400);
+      return;
+    }
     if (pending_.size() > 1) {
       lock.unlock();
       return transport_->close();  // whose answer it is cannot be known

@@ -211,6 +211,7 @@ class Client {
   void on_answer(const Message& message);
   void on_progress(const Message& message);
   void on_notification(const Message& message);
+  Error closed_error() const;  // with the mutex held
   void fail_all(const Error& error);
   std::shared_ptr<AsyncHandlers> take_pending(const RequestId& id);
 
@@ -280,6 +281,7 @@ class Client {
   std::optional<LogLevel> log_level_;
   int64_t next_id_ = 1, next_subscription_ = 1;
   bool closed_ = false, connected_ = false;
+  std::string last_words_;     // an error that answered nothing
   std::stop_source stopping_;  // for what waits on the pool
 
   std::atomic<uint64_t> changes_ = 0;  // how often something was forgotten

@@ -81,7 +81,13 @@ Result<void> Client::negotiate() {
     if (static_cast<int>(found.error().code) == kPeerRestarts &&
         ok.error().code == ErrorCode::closed)
       return tl::unexpected(std::move(found.error()));
-    if (found.error().code != ErrorCode::timeout) return ok;
+    if (found.error().code != ErrorCode::timeout) {
+      // It may have turned us away, which says more than that it has gone.
+      if (ok.error().code == ErrorCode::closed)
+        return fail(ErrorCode::closed, fmt::format("{}; before, it said: {}", ok.error().message,
+                                                   found.error().message.substr(0, 400)));
+      return ok;
+    }
     // It was slow to start rather than old, and took our first question for the opening.
     set_version(std::string(kModernVersion));
     found = discover(options_.connect_timeout);

@@ -52,6 +52,11 @@ bool HttpConnection::hold(size_t bytes) {
   return false;
 }
 
+bool HttpConnection::waits(size_t before, size_t bytes) {
+  const size_t all = shared_.unread += bytes - before;  // wraps around, if there are fewer
+  return all <= limits_.unread_bytes || all <= bytes || bytes <= before;
+}
+
 void HttpConnection::release() { shared_.bodies -= std::exchange(held_, 0); }
 
 void HttpConnection::wake() {

@@ -25,6 +25,7 @@ class HttpConnection {
   struct Shared {
     std::atomic<bool> stopping = false;  // true ends all waits for requests, after wake()
     std::atomic<size_t> bodies = 0;      // bytes of bodies that came and are not answered yet
+    std::atomic<size_t> unread = 0;      // bytes that clients did not take yet
   };
   // Takes `fd`.
   HttpConnection(int fd, const HttpLimits& limits, const HttpTimeouts& timeouts, Shared& shared);
@@ -44,6 +45,10 @@ class HttpConnection {
   // Says goodbye to a peer that may still be sending, so that it sees the response and no reset.
   void linger();
   void wake();
+
+  // Bytes wait, `before` did until now. False: all connections together hold too many, and not by
+  // this one alone. From any thread.
+  bool waits(size_t before, size_t bytes);
 
   int fd() const { return fd_; }
   int wake_fd() const { return wake_fd_; }

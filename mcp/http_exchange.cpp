@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace gpumcp::mcp {
 namespace {
@@ -47,7 +48,7 @@ void HttpExchange::send(std::string_view head, std::string_view body) {
   last_write_ = Clock::now();
   if (!pending_.empty()) {
     (pending_ += head) += body;
-    return;
+    return count();
   }
   iovec parts[2] = {{const_cast<char*>(head.data()), head.size()},
                     {const_cast<char*>(body.data()), body.size()}};
@@ -65,6 +66,15 @@ void HttpExchange::send(std::string_view head, std::string_view body) {
   if (sent == head.size() + body.size()) return;
   pending_ = head.substr(std::min(sent, head.size()));
   pending_ += body.substr(sent - std::min(sent, head.size()));
+  count();
+  wake();
+}
+
+// What waits here is part of what waits everywhere.
+void HttpExchange::count() {
+  const size_t before = std::exchange(counted_, pending_.size());
+  if (connection_.waits(before, counted_)) return;
+  broken_ = true;
   wake();
 }
 
@@ -85,6 +95,7 @@ void HttpExchange::flush() {
   // What has gone is cut off when it is half of all: a slow reader must not make us move megabytes
   // for each small piece that it takes.
   if (flushed_ > pending_.size() / 2) pending_.erase(0, std::exchange(flushed_, 0));
+  if (counted_ != pending_.size()) count();
 }
 
 std::string sse_event(std::string_view message, std::string_view id, std::string_view type) {
@@ -214,14 +225,19 @@ bool HttpExchange::wait(const std::function<void()>& cancel) {
   bool peer_gone = false, input_waits = connection_.has_input(), cancelled = false;
   std::optional<Clock::time_point> stop_at;
   std::unique_lock lock(mutex_);
-  auto leave = [&](bool fit) {
+  const auto detach = [&] {
+    pending_ = {};
+    flushed_ = 0;
+    count();
     attached_ = false;
-    return fit;
   };
   while (true) {
     flush();
     if (broken_) break;
-    if (done_ && pending_.empty()) return leave(options_.keep_alive && !peer_gone);
+    if (done_ && pending_.empty()) {
+      detach();
+      return options_.keep_alive && !peer_gone;
+    }
     // In 2026-07-28 a client that closes has cancelled; before, its call runs on (mcp-spec, pitfall
     // 5).
     if (peer_gone && (options_.held || modern_.value_or(true) || (resumable_ && streaming_))) break;
@@ -250,7 +266,7 @@ bool HttpExchange::wait(const std::function<void()>& cancel) {
       input_waits = wake_when_done_ = true;
     }
   }
-  attached_ = false;
+  detach();
   cancelled = modern_.value_or(true) || stop_at.has_value();
   lock.unlock();
   if (cancelled) cancel();

@@ -68,6 +68,7 @@ class HttpExchange final : public ReplySink {
   void send_stream(std::string_view events, bool last, int status = 200);
   std::string stream_head(int status);
   void flush();
+  void count();
   void tick(Clock::time_point now);
   Clock::time_point next_tick(Clock::time_point now) const;
   void wake();
@@ -83,6 +84,7 @@ class HttpExchange final : public ReplySink {
   std::optional<bool> modern_;  // once settled
   std::string pending_;         // what the socket did not take yet
   size_t flushed_ = 0;          // of pending_, already sent
+  size_t counted_ = 0;          // of pending_, among what waits on all connections
   Clock::time_point last_write_ = began_;
 };
 

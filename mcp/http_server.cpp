@@ -60,7 +60,7 @@ class HttpServer::Impl final : public httplib::Server {
     if (options_.host.starts_with('[') && options_.host.ends_with(']'))
       options_.host = options_.host.substr(1, options_.host.size() - 2);
     limits_ = {options_.max_head_bytes, options_.max_headers, server_.options().max_message_bytes,
-               options_.max_bodies_bytes};
+               options_.max_bodies_bytes, options_.max_unread_bytes};
     new_task_queue = [this] { return new ConnectionQueue(options_.max_connections); };
     stop_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   }

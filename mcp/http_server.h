@@ -46,6 +46,8 @@ struct HttpOptions {
   size_t max_head_bytes = 32 << 10;
   size_t max_headers = 100;
   size_t max_bodies_bytes = 256u << 20;  // of all requests at one time; more are answered 503
+  // That wait for clients to read them, of all at one time; beyond it who adds to them is cut off.
+  size_t max_unread_bytes = 256u << 20;
   HttpTimeouts timeouts = {};
   HttpSessionLimits sessions = {};
   bool require_session = false;  // 400 to requests of the older versions that name no session

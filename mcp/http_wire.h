@@ -18,6 +18,7 @@ struct HttpLimits {
   size_t headers = 100;
   size_t body_bytes = 8u << 20;
   size_t bodies_bytes = 256u << 20;  // of all requests that are read or served at one time
+  size_t unread_bytes = 256u << 20;  // that wait for clients to read them, of all connections
 };
 
 struct HttpHead {

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <condition_variable>
 #include <csignal>
+#include <deque>
 #include <list>
 #include <shared_mutex>
 #include <thread>
@@ -131,6 +132,37 @@ class Reading final : public std::enable_shared_from_this<Reading> {
   bool ended_ = false;
 };
 
+// Peers beyond the limit: they get an error that names no request, since none is read, and the end
+// of what we say. Some are left open for a while: who writes before it reads would miss the error.
+class TurnedAway {
+ public:
+  TurnedAway() = default;
+  ~TurnedAway() {
+    for (const int fd : open_) ::close(fd);
+  }
+  TurnedAway(const TurnedAway&) = delete;
+  TurnedAway& operator=(const TurnedAway&) = delete;
+
+  void take(int fd, size_t limit) {
+    const std::string message =
+        make_error({}, {ErrorCode::internal_error,
+                        fmt::format("busy: {} clients are connected, the limit of this server "
+                                    "(max_peers); retry when one has left",
+                                    limit)}) +
+        "\n";
+    (void)send(fd, message.data(), message.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    ::shutdown(fd, SHUT_WR);
+    open_.push_back(fd);
+    if (open_.size() <= kMaxOpen) return;
+    ::close(open_.front());
+    open_.pop_front();
+  }
+
+ private:
+  static constexpr size_t kMaxOpen = 16;
+  std::deque<int> open_;
+};
+
 }  // namespace
 
 void Server::Impl::call_began() {
@@ -239,6 +271,7 @@ void Server::serve_listener(int listen_fd) {
     std::atomic<bool> done = false;
   };
   std::list<Peer> peers;
+  TurnedAway turned_away;
   while (!impl_->stopped) {
     pollfd fds[2] = {{listen_fd, POLLIN, 0}, {impl_->stop_fd, POLLIN, 0}};
     if (poll(fds, 2, -1) < 0) continue;
@@ -253,6 +286,10 @@ void Server::serve_listener(int listen_fd) {
       // Out of descriptors or memory: the peer stays in the backlog until something is free.
       if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
         poll(&fds[1], 1, 100);
+      continue;
+    }
+    if (peers.size() >= impl_->options.max_peers) {
+      turned_away.take(fd, impl_->options.max_peers);
       continue;
     }
     Peer& peer = peers.emplace_back();

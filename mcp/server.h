@@ -41,7 +41,11 @@ struct ServerOptions {
   size_t max_unread_bytes = kMaxUnreadBytes;
   size_t max_running_calls = 256;  // beyond it calls queue,
   size_t max_queued_calls = 1024;  // and beyond that they are refused at once
-  size_t max_batch = 64;           // messages in a batch of 2025-03-26
+  // Running and queued, of one peer on a stream or of one HTTP session; more are refused at once.
+  // Where peers must not wait for each other, below max_running_calls.
+  size_t max_calls_per_session = 1024;
+  size_t max_peers = 1024;  // of serve_listener() at one time; more are told so and left
+  size_t max_batch = 64;    // messages in a batch of 2025-03-26
   // When stdin ends, or a signal does, calls in flight may still finish for this long.
   std::chrono::milliseconds drain = std::chrono::milliseconds(800);
   // Called, with no lock held, when the last running call ended and when a cancelled call goes on
@@ -136,10 +140,12 @@ class Server final : public Registry {
   // Serves one peer until it closes, close() or stop(). Returns after the calls in flight have been
   // answered (up to options.drain) or cancelled.
   void serve(Transport& transport);
-  // serve() on stdin and stdout, guarded against stray prints. Returns the program's exit code.
+  // serve() on stdin and stdout, guarded against stray prints. SIGTERM, SIGINT, SIGHUP and the
+  // parent's death shut_down() the server. Returns the program's exit code.
   int serve_stdio();
-  // Accepts peers on a listening descriptor (listen_unix), each on a thread of its own, until
-  // stop().
+  // Accepts peers on a listening descriptor (listen_unix), each on a thread of its own, at most
+  // options.max_peers at one time, until stop(). Signals are the program's: ExitWatch calls
+  // shut_down().
   void serve_listener(int listen_fd);
   // What was written already still goes out to peers that read, for at most options.drain in all.
   void stop();

@@ -211,6 +211,14 @@ std::shared_ptr<Call> Session::start_call(Request& r, std::string name) {
             fmt::format("id {} belongs to a request that is still running", r.message.id().json)});
     return nullptr;
   }
+  if (const size_t limit = server_->options.max_calls_per_session; calls_.size() > limit) {
+    lock.unlock();
+    call->fail_handler(
+        fmt::format("busy: {} calls of this client run or wait, the limit of one client "
+                    "(max_calls_per_session); retry when one has ended",
+                    limit));
+    return nullptr;
+  }
   return call;
 }
 

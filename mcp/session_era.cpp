@@ -65,6 +65,10 @@ Result<std::shared_ptr<const RequestMeta>> read_meta(std::string_view text) {
       return fail(ErrorCode::invalid_params,
                   "params._meta.progressToken: expected a string or an integer");
     out->progress_token = to_text(*token);
+    if (out->progress_token.size() > kMaxIdBytes)  // each notification repeats it
+      return fail(ErrorCode::invalid_params,
+                  fmt::format("params._meta.progressToken has {} bytes; at most {} are accepted",
+                              out->progress_token.size(), kMaxIdBytes));
   }
   read_asker(*out);
   if (text.size() <= kMaxKept) last = {std::string(text), out};

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "mcp/call.h"
 #include "mcp/json_members.h"
@@ -11,6 +12,26 @@
 #include "mcp/subscriptions.h"
 
 namespace gpumcp::mcp {
+namespace {
+
+// What a session keeps of its client for as long as it lasts: who it is, what it can, and which
+// resources it wants to hear of.
+constexpr size_t kMaxClientBytes = 128u << 10;
+constexpr size_t kMaxSubscribedBytes = 128u << 10;
+
+size_t bytes_of(const std::set<std::string>& texts) {
+  size_t bytes = 0;
+  for (const std::string& text : texts) bytes += text.size();
+  return bytes;
+}
+
+Error too_long_uris() {
+  return {ErrorCode::invalid_params,
+          fmt::format("the URIs that are subscribed to have more than {} bytes together, the limit",
+                      kMaxSubscribedBytes)};
+}
+
+}  // namespace
 
 const std::map<std::string, std::pair<Session::Method, int>, std::less<>>& Session::methods() {
   static const std::map<std::string, std::pair<Method, int>, std::less<>> kMethods = {
@@ -46,6 +67,13 @@ void Session::initialize(Request& r) {
   const std::string version = is_supported_version(requested) && !is_modern_version(requested)
                                   ? requested
                                   : std::string(kLatestLegacyVersion);
+  if (const size_t bytes = r.client_info.size() + r.client_capabilities.size();
+      bytes > kMaxClientBytes)
+    return fail_request(
+        r, {ErrorCode::invalid_params,
+            fmt::format("params.clientInfo and params.capabilities have {} bytes together; at most "
+                        "{} are kept for a session",
+                        bytes, kMaxClientBytes)});
   Json client = Json::object(), capabilities = Json::object();
   for (auto [key, text, into] :
        {std::tuple("clientInfo", r.client_info, &client),
@@ -132,6 +160,8 @@ void Session::subscribe(Request& r) {
           r, {ErrorCode::invalid_params,
               fmt::format("this session is subscribed to {} resources already, the limit",
                           server_->options.max_subscriptions)});
+    if (!subscribed_.contains(uri) && bytes_of(subscribed_) + uri.size() > kMaxSubscribedBytes)
+      return fail_request(r, too_long_uris());
     subscribed_.insert(uri);
   }
   respond(r, "{}");
@@ -175,6 +205,7 @@ void Session::listen(Request& r) {
       if (server_->catalog()->find_resource(uri.get<std::string>()))
         filter.uris.insert(uri.get<std::string>());
     }
+    if (bytes_of(filter.uris) > kMaxSubscribedBytes) return fail_request(r, too_long_uris());
   }
   if (const Json* ids = member(wanted, "taskIds"); ids && server_->tasks.enabled()) {
     if (!r.asker->capabilities.extension(kTasksExtension))

@@ -136,6 +136,8 @@ class Worker {
         server_({.name = "gpumcp",
                  .version = GPUMCP_VERSION,
                  .max_message_bytes = mcp::kMaxMessageBytes + kFrontRoom,
+                 // a front brings the calls of all its clients
+                 .max_calls_per_session = std::numeric_limits<size_t>::max(),
                  .on_change = [this] { pulse_.beat(); },
                  .max_tasks = 0}),
         registry_(server_),

@@ -220,6 +220,38 @@ TEST_CASE("peers 4: a server whose threads and queue are full says busy at once"
   CHECK(peer.next()["id"] == 2);
 }
 
+TEST_CASE("a client with too many calls at once is told the limit, and others find room") {
+  Waiting waiting;
+  Server server({.max_running_calls = 4, .max_calls_per_session = 2});
+  expose_wait(server, waiting);
+  server.expose("echo", "d", [] { return 1; });
+  server.add_prompt({.name = "p"}, [](const PromptArguments&, Context&) -> GetPromptResult {
+    return {.messages = {{"user", {TextContent{"hi"}}}}};
+  });
+  Peer greedy(server), other(server);
+  greedy.send(call("1", "wait"));
+  greedy.send(call("2", "wait"));
+  const Json refused = greedy.ask(call("3", "echo"));
+  CHECK(refused["id"] == 3);
+  CHECK(refused["result"]["isError"] == true);
+  CHECK(contains(text_of(refused), "busy: 2 calls of this client run or wait, the limit"));
+  CHECK(contains(text_of(refused), "max_calls_per_session"));
+  const Json prompt = greedy.ask(request("4", "prompts/get", R"("name":"p")"));
+  CHECK(contains(prompt["error"]["message"].get<std::string>(), "max_calls_per_session"));
+  // An id that was refused is free, one that runs is not; what runs no handler is not counted.
+  CHECK(contains(text_of(greedy.ask(call("3", "echo"))), "busy"));
+  CHECK(greedy.ask(call("1", "echo"))["error"]["code"] == -32600);
+  CHECK(greedy.ask(request("5", "ping"))["result"].empty());
+  for (const char* id : {"1", "2", "3"}) CHECK(other.ask(call(id, "echo"))["result"].size() > 0);
+  // Room comes back with each call that ends.
+  greedy.send(cancel("1"));
+  greedy.send(cancel("2"));
+  Json answer = greedy.ask(call("6", "echo"));
+  for (int i = 0; i < 100000 && answer["result"].value("isError", false); ++i)
+    answer = greedy.ask(call("6", "echo"));
+  CHECK(answer["result"]["structuredContent"]["result"] == 1);
+}
+
 TEST_CASE("the end of input lets calls finish, then cancels what goes on") {
   Gate began, go;
   Server server({.drain = std::chrono::seconds(20)});

@@ -1,4 +1,5 @@
 // The server's snippets of docs/mcp.md, run.
+#include <csignal>
 #include <cstdio>
 #include <optional>
 
@@ -533,4 +534,32 @@ TEST_CASE("transports of a server") {
     serving.join();
     std::remove(path.c_str());
   }
+}
+
+TEST_CASE("limits and leaving") {
+  // snippet limits
+  mcp::Server server({.name = "shared",
+                      .max_running_calls = 64,     // of all clients; as many again wait, or are
+                      .max_queued_calls = 64,      // told "busy" at once
+                      .max_calls_per_session = 8,  // of one client: nobody holds all threads
+                      .max_peers = 100,            // at one time, in serve_listener()
+                      .drain = 10s});              // what runs when the server leaves may finish
+  // end
+  server.expose("one", "One.", [] { return 1; });
+  const std::string path = "/tmp/gpumcp-docs-leaving-" + std::to_string(getpid());
+  const int socket = need(mcp::listen_unix(path));
+  std::jthread user([&] {
+    const int fd = need(mcp::connect_unix(path));
+    auto client = need(mcp::Client::connect(mcp::make_line_transport(fd, fd)));
+    CHECK(call(*client, "one") == R"({"result":1})");
+    kill(getpid(), SIGTERM);
+  });
+  // snippet leaving
+  mcp::ExitWatch watch([&] { server.shut_down(); },  // on SIGTERM, SIGINT, SIGHUP
+                       {.grace = server.options().drain + 1s});
+  server.serve_listener(socket);  // returns when what ran has been answered
+  // end
+  CHECK(server.stopped());
+  user.join();
+  std::remove(path.c_str());
 }

@@ -8,10 +8,13 @@
 #include <future>
 #include <iostream>
 
+#include "tests/mcp/support.h"
+
 namespace docs {
 
 using namespace gpumcp;
 using namespace std::chrono_literals;
+using mcp::test::Gate;
 
 // Serves `server` to one client until it goes.
 class Joined {
@@ -53,24 +56,5 @@ inline std::string call(mcp::Client& client, const std::string& tool,
                         const mcp::CallOptions& options = {}) {
   return text_of(need(client.call_tool(tool, arguments, options)).content.at(0));
 }
-
-// Happens once; wait() says whether it did in time.
-class Gate {
- public:
-  void open() {
-    std::scoped_lock lock(mutex_);
-    open_ = true;
-    changed_.notify_all();
-  }
-  bool wait() {
-    std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, 20s, [&] { return open_; });
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool open_ = false;
-};
 
 }  // namespace docs

@@ -190,6 +190,24 @@ TEST_CASE("a large answer reaches a client that reads late") {
   thread.join();
 }
 
+TEST_CASE("what waits for clients to read it is bounded for all of them together") {
+  Fixture f({.max_unread_bytes = 1 << 20});
+  f.server().expose("big", "Big.", [] { return std::string(12 << 20, 'x'); });
+  // More than a socket takes unread. One alone may have that; who comes second is cut off.
+  Wire first(f.port()), second(f.port());
+  const std::string last = "Connection: close\r\n";
+  first.send(modern(modern_call(1, "big"), last));
+  CHECK(first.read_head().status == 200);
+  second.send(modern(modern_call(2, "big"), last));
+  CHECK(second.read_head().status == 200);
+  CHECK(f.ask(modern(modern_call(3, "add", {{"a", 1}, {"b", 2}}))).status == 200);
+  const size_t whole = 24 << 20;  // once as text, once as structured content
+  const size_t one = first.rest().size(), other = second.rest().size();
+  CHECK((one > whole) != (other > whole));
+  // There is room again.
+  CHECK(f.ask(modern(modern_call(4, "big"))).body.size() > whole);
+}
+
 TEST_CASE("peers 15: stop() ends idle connections, open streams and serve()") {
   Server server({.drain = 10ms});
   Happening entered;

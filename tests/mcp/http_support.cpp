@@ -165,6 +165,12 @@ std::string Wire::rest_of_stream() {
   return out;
 }
 
+std::string Wire::rest() {
+  while (more()) {
+  }
+  return std::exchange(input_, {});
+}
+
 std::string Wire::read_comment() {
   while (true) {
     std::string text = stream_line();

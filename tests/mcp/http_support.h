@@ -59,6 +59,7 @@ class Wire {
   std::optional<Event> read_whole_event();  // also one without data; nullopt: the stream ended
   bool read_event_of_new_stream();          // a stream's head and its first event
   std::string rest_of_stream();
+  std::string rest();          // all that comes until the server closes
   std::string read_comment();  // the next ":" line of a stream
   bool closed();               // the server closes within kPatience
   void close_writing();

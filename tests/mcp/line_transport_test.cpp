@@ -16,6 +16,7 @@
 #include <map>
 #include <mutex>
 
+#include "mcp/client.h"
 #include "tests/mcp/support.h"
 
 using namespace gpumcp::mcp;
@@ -402,6 +403,48 @@ TEST_CASE("serve_listener serves several peers at once and ends with stop()") {
   CHECK(text(a->read()) == "(end)");
   close(*fd);
   delete both;
+}
+
+TEST_CASE("serve_listener turns peers away beyond its limit, says why, and takes the next") {
+  Folder folder;
+  Server server({.name = "unix", .max_peers = 2});
+  server.expose("echo", "d", [] { return 1; });
+  auto fd = listen_unix(folder.path / "s");
+  REQUIRE(fd);
+  auto served = std::async(std::launch::async, [&] { server.serve_listener(*fd); });
+  auto peer = [&] {
+    auto mine = connect_unix(folder.path / "s");
+    REQUIRE(mine);
+    return make_line_transport(*mine, *mine);
+  };
+  auto works = [](Transport& one) {
+    if (!one.write(call("1", "echo"))) return false;
+    return contains(text(one.read()), "structuredContent");
+  };
+  auto a = peer(), b = peer();
+  CHECK(works(*a));
+  CHECK(works(*b));
+  auto c = peer();
+  const Json refused = json(text(c->read()));
+  CHECK_FALSE(refused.contains("id"));
+  CHECK(contains(refused["error"]["message"].get<std::string>(), "2 clients are connected"));
+  CHECK(contains(refused["error"]["message"].get<std::string>(), "max_peers"));
+  CHECK(text(c->read()) == "(end)");
+  CHECK(works(*a));  // nobody else notices
+  // A client is told, too.
+  const int other = connect_unix(folder.path / "s").value();
+  const auto client = Client::connect(make_line_transport(other, other));
+  REQUIRE_FALSE(client);
+  CHECK_MESSAGE(contains(client.error().message, "max_peers"), client.error().message);
+  // One leaves, one comes: the server sees the first as soon as it has ended.
+  a.reset();
+  bool taken = false;
+  const auto deadline = std::chrono::steady_clock::now() + kLong;
+  while (!taken && std::chrono::steady_clock::now() < deadline) taken = works(*peer());
+  CHECK(taken);
+  server.stop();
+  served.get();
+  close(*fd);
 }
 
 TEST_CASE("a long line in small pieces costs its reader time in its length alone") {

@@ -441,3 +441,52 @@ TEST_CASE("equal ids of peers on streams never mix: 1,000 interleaved calls, and
   clients.clear();
   CHECK(wrong == 0);
 }
+
+TEST_CASE("what a peer makes the server keep or repeat is bounded, and the error names the limit") {
+  Server server;
+  server.expose("echo", "Echoes.", [](int n) { return n; }, arg("n"));
+  server.add_resource_template(
+      {.uriTemplate = "mem://{name}", .name = "any"},
+      [](const std::string&, Context&) -> std::optional<std::vector<ResourceContents>> {
+        return std::nullopt;
+      });
+  const auto says = [](const Json& answer) {
+    if (!answer.contains("error") || answer["error"]["code"] != -32602) return std::string();
+    return answer["error"]["message"].get<std::string>();
+  };
+  Peer peer(server);
+  const std::string half(70000, 'x'), name = R"("protocolVersion":"2025-11-25",)";
+  CHECK(contains(says(peer.ask(request("1", "initialize",
+                                       name + R"("capabilities":{"x":")" + half +
+                                           R"("},"clientInfo":{"name":")" + half + "\"}"))),
+                 "131072"));
+  CHECK_FALSE(contains(
+      says(peer.ask(request("1", "initialize",
+                            name + R"("capabilities":{},"clientInfo":{"name":")" + half + "\"}"))),
+      "131072"));
+  const std::string uri_part(65000, 'x');  // a template takes URIs of 64 KiB
+  // URIs, in both eras.
+  const auto subscribe = [&](const std::string& uri) {
+    return peer.ask(request("2", "resources/subscribe", R"("uri":"mem://)" + uri + "\""));
+  };
+  CHECK(subscribe("a" + uri_part)["result"].empty());
+  CHECK(subscribe("a" + uri_part)["result"].empty());  // the same one
+  CHECK(subscribe("b" + uri_part)["result"].empty());
+  CHECK(contains(says(subscribe("c" + uri_part)), "131072"));
+  CHECK(subscribe("b")["result"].empty());
+  CHECK(peer.ask(request("3", "resources/unsubscribe", R"("uri":"mem://a)" + uri_part + "\""))
+            .contains("result"));
+  CHECK(subscribe("c" + uri_part)["result"].empty());
+  CHECK(contains(
+      says(peer.ask(modern("4", "subscriptions/listen",
+                           R"("notifications":{"resourceSubscriptions":["mem://a)" + uri_part +
+                               R"(","mem://b)" + uri_part + R"(","mem://c)" + uri_part + "\"]}"))),
+      "131072"));
+  // A progress token comes back with each notification.
+  for (size_t size : {size_t(254), size_t(255)}) {
+    const Json answer = peer.ask(modern_call(
+        "5", "echo", R"({"n":1})", R"(,"progressToken":")" + std::string(size, 't') + "\""));
+    CHECK(contains(says(answer), "256") == (size == 255));
+    CHECK(answer.contains("result") == (size == 254));
+  }
+}
