@@ -2,19 +2,47 @@
 // up to 2025-11-25), and HTTP+SSE, the pair of endpoints of 2024-11-05.
 #include <fmt/format.h>
 
+#include <mutex>
+#include <utility>
+#include <vector>
+
 #include "mcp/http_endpoint.h"
 
 namespace gpumcp::mcp {
 namespace {
 
-// HTTP+SSE: everything goes out on the one stream.
-struct PairSink final : ReplySink {
-  explicit PairSink(std::shared_ptr<HttpStream> s) : stream(std::move(s)) {}
-  void notify(std::string message) override { stream->notify(std::move(message)); }
+// HTTP+SSE: everything goes out on the one stream; but what is no message at all is answered where
+// it was posted. Which of both it is, receive() says only when it has returned: what is answered
+// until then waits.
+class PairSink final : public ReplySink {
+ public:
+  explicit PairSink(std::shared_ptr<HttpStream> stream) : stream_(std::move(stream)) {}
+  void notify(std::string message) override { stream_->notify(std::move(message)); }
   void respond(std::string message, std::optional<ErrorCode>) override {
-    stream->notify(std::move(message));
+    std::scoped_lock lock(mutex_);
+    if (receiving_)
+      early_.push_back(std::move(message));
+    else
+      stream_->notify(std::move(message));
   }
-  const std::shared_ptr<HttpStream> stream;
+  void settled(bool) override { go_on(); }
+
+  // It was a message.
+  void go_on() {
+    std::scoped_lock lock(mutex_);
+    receiving_ = false;
+    for (std::string& message : std::exchange(early_, {})) stream_->notify(std::move(message));
+  }
+  std::string refusal() const {
+    std::scoped_lock lock(mutex_);
+    return early_.empty() ? "" : early_.front();
+  }
+
+ private:
+  const std::shared_ptr<HttpStream> stream_;
+  mutable std::mutex mutex_;  // guards what follows
+  bool receiving_ = true;
+  std::vector<std::string> early_;
 };
 
 }  // namespace
@@ -102,8 +130,8 @@ bool HttpEndpoint::open_pair(HttpConnection& connection, const HttpHead& head) c
   stream->attach(exchange);
   exchange->set_prologue(fmt::format("event: endpoint\ndata: {}?sessionId={}\n\n",
                                      options_.messages_path, (*session)->id));
+  core->attach(stream);  // before the client knows where to post: what changes then is told
   exchange->open_stream();
-  core->attach(stream);
   const bool fit = exchange->wait([] {});
   stream->detach(exchange.get());
   sessions_.end(*session);
@@ -124,8 +152,12 @@ bool HttpEndpoint::post_pair(HttpConnection& connection, const HttpHead& head) c
                                                         head.query.find('&', at) - at - kId.size()),
                                       principal_of(head));
   if (!session) return no_such_session(connection, done);
-  session->core->receive(std::move(body), std::make_shared<PairSink>(session->standalone()));
+  auto sink = std::make_shared<PairSink>(session->standalone());
+  const auto received = session->core->receive(std::move(body), sink);
   sessions_.put(session);
+  if (received == Session::Received::broken)
+    return reply(connection, done, {400, "application/json", sink->refusal()});
+  sink->go_on();
   return reply(connection, done, {202, "text/plain; charset=utf-8", "Accepted\n"});
 }
 

@@ -313,15 +313,158 @@ TEST_CASE(
   CHECK(f.ask(post("{}", "", "/messages")).status == 404);
 }
 
-TEST_CASE("HTTP+SSE has the guards of the other endpoint") {
+TEST_CASE("HTTP+SSE asks for Host, Origin, method and token as the other endpoint does") {
   Fixture f({.token = "secret"});
   const std::string token = "Authorization: Bearer secret\r\n";
   for (const char* path : {"/sse", "/messages"}) {
+    CAPTURE(path);
     const std::string method = path == std::string("/sse") ? "GET" : "POST";
-    CHECK(f.ask(bare(method, "", path)).status == 401);
-    CHECK(f.ask(bare(method, token + "Origin: http://evil.example\r\n", path)).status == 403);
-    CHECK(f.ask(method + " " + path + " HTTP/1.1\r\nHost: evil.example\r\n" + token + "\r\n")
-              .status == 403);
+    for (const char* wrong : {"", "Authorization: Bearer secret2\r\n", "Authorization: secret\r\n",
+                              "Authorization: Basic secret\r\n"}) {
+      Wire wire(f.port());
+      wire.send(bare(method, wrong, path));
+      Reply refused = wire.read();
+      CHECK(refused.status == 401);
+      CHECK(refused.headers["www-authenticate"].starts_with("Bearer"));
+    }
+    for (const char* origin : {"http://evil.example", "null", "http://localhost.evil.example"})
+      CHECK(f.ask(bare(method, token + "Origin: " + origin + "\r\n", path)).status == 403);
+    for (const char* host : {"evil.example", "localhost.evil.example", "user@localhost"})
+      CHECK(f.ask(method + " " + path + " HTTP/1.1\r\nHost: " + host + "\r\n" + token + "\r\n")
+                .status == 403);
     CHECK(f.ask(bare("PUT", token, path)).status == 405);
   }
+  CHECK(f.http().sessions() == 0);
+  // Its own pages and the right token are let in.
+  Wire wire(f.port());
+  wire.send(bare("GET", token + fmt::format("Origin: http://localhost:{}\r\n", f.port()), "/sse"));
+  CHECK(wire.read_event_of_new_stream());
+  Wire narrow(f.port());
+  narrow.send("GET /sse HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n" + token +
+              "\r\n");
+  CHECK(narrow.read().status == 406);
+}
+
+namespace {
+
+// The path that a new stream of HTTP+SSE tells to post to.
+std::string endpoint_of(Wire& stream) {
+  stream.send(bare("GET", "", "/sse"));
+  CHECK(stream.read_head().status == 200);
+  return stream.read_event().value_or("");
+}
+
+}  // namespace
+
+TEST_CASE(
+    "HTTP+SSE bounds what is posted: its size, its type, its depth, and all bodies together") {
+  Fixture f({.max_bodies_bytes = 6000}, {.name = "test", .max_message_bytes = 4000});
+  Wire stream(f.port());
+  const std::string path = endpoint_of(stream), ping = to_text(request(1, "ping"));
+  const auto status = [&](const std::string& body, const std::string& headers) {
+    return f
+        .ask(fmt::format("POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{}\r\n{}",
+                         path, body.size(), headers, body))
+        .status;
+  };
+  const std::string json_type = "Content-Type: application/json\r\n";
+  CHECK(status(std::string(4001, ' '), json_type) == 413);
+  CHECK(f.ask("POST " + path + " HTTP/1.1\r\nHost: localhost\r\n" + json_type +
+              "Transfer-Encoding: chunked\r\n\r\nfa1\r\n")
+            .status == 413);
+  CHECK(status(ping, "") == 415);
+  CHECK(status(ping, "Content-Type: text/plain\r\n") == 415);
+  CHECK(status(ping, json_type + "Content-Encoding: gzip\r\n") == 415);
+  CHECK(status(ping, json_type + "X: " + std::string(40000, 'x') + "\r\n") == 431);
+  std::string many;
+  for (int i = 0; i < 120; ++i) many += "X: y\r\n";
+  CHECK(status(ping, json_type + many) == 431);
+  // What is no message is answered where it was posted, and not on the stream as well.
+  const std::string deep = std::string(200, '[') + std::string(200, ']');
+  for (const std::string& body :
+       {deep, std::string("{"), std::string("7"), std::string("[]"),
+        R"({"jsonrpc":"2.0","id":1,"method":"ping","params":)" + deep + "}",
+        R"({"jsonrpc":"2.0","id":")" + std::string(2000, 'x') + R"(","method":"ping"})"}) {
+    CAPTURE(body.substr(0, 60));
+    const Reply refused = f.ask(post(body, "", path));
+    CHECK(refused.status == 400);
+    CHECK(refused.json()["error"].contains("message"));
+  }
+  // Bodies that are being read count together, whatever endpoint they go to.
+  Wire slow(f.port());
+  slow.send(fmt::format("POST /mcp HTTP/1.1\r\nHost: localhost\r\n{}Content-Length: 3500\r\n\r\n",
+                        json_type) +
+            std::string(3400, ' '));
+  bool full = false;
+  const std::string large = post(std::string(3000, ' ') + ping, "", path);
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  int accepted = 0;
+  while (!full && std::chrono::steady_clock::now() < deadline) {
+    const int got = f.ask(large).status;
+    full = got == 503;
+    if (got == 202) ++accepted;
+  }
+  CHECK(full);
+  slow.close();
+  CHECK(f.ask(post(ping, "", path)).status == 202);
+  for (int i = 0; i <= accepted; ++i) CHECK(next(stream).json["id"] == 1);
+}
+
+TEST_CASE("HTTP+SSE counts among connections and sessions, and gives both back") {
+  SUBCASE("connections") {
+    Fixture f({.max_connections = 2});
+    std::optional<Wire> first(f.port());
+    Wire second(f.port());
+    CHECK(endpoint_of(*first).starts_with("/messages?sessionId="));
+    CHECK(endpoint_of(second).starts_with("/messages?sessionId="));
+    Wire third(f.port());
+    third.send(bare("GET", "", "/sse"));
+    CHECK(third.read().status == 503);
+    first.reset();
+    int status = 0;
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (status != 202 && std::chrono::steady_clock::now() < deadline) {
+      Wire again(f.port());
+      again.send(bare("GET", "", "/healthz"));
+      status = again.read().status == 200 ? 202 : 503;
+    }
+    CHECK(status == 202);
+  }
+  SUBCASE("sessions") {
+    Fixture f({.sessions = {.max = 1}});
+    std::optional<Wire> first(f.port());
+    endpoint_of(*first);
+    Wire second(f.port());
+    second.send(bare("GET", "", "/sse"));
+    Reply refused = second.read();
+    CHECK(refused.status == 503);
+    CHECK(refused.headers["retry-after"] == "60");
+    CHECK(refused.body.find("1 sessions are open, the limit") != std::string::npos);
+    first.reset();
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (f.http().sessions() > 0 && std::chrono::steady_clock::now() < deadline) {
+    }
+    Wire third(f.port());
+    CHECK(endpoint_of(third).starts_with("/messages?sessionId="));
+  }
+}
+
+TEST_CASE("a session with too many calls at once is told the limit, and others find room") {
+  Fixture f({}, {.name = "test", .max_calls_per_session = 2});
+  const std::string greedy = begin(f), other = begin(f);
+  std::vector<std::unique_ptr<Wire>> held;
+  for (int i = 0; i < 2; ++i) {
+    held.push_back(std::make_unique<Wire>(f.port()));
+    held.back()->send(post(to_text(legacy_call(i, "hold")), in(greedy)));
+  }
+  REQUIRE(f.entered.wait(2));
+  const Json add = legacy_call(7, "add", {{"a", 1}, {"b", 2}});
+  const Json refused = f.ask(post(to_text(add), in(greedy))).json();
+  CHECK(refused["result"]["isError"] == true);
+  CHECK(refused.dump().find("busy: 2 calls of this client run or wait") != std::string::npos);
+  CHECK(f.ask(post(to_text(add), in(other))).json()["result"]["structuredContent"]["result"] == 3);
+  CHECK(f.ask(modern(modern_call(7, "add", {{"a", 1}, {"b", 2}}))).status == 200);
+  f.release();
+  for (auto& one : held) CHECK(one->read().status == 200);
+  CHECK(f.ask(post(to_text(add), in(greedy))).json()["result"]["structuredContent"]["result"] == 3);
 }
