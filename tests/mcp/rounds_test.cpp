@@ -166,6 +166,28 @@ TEST_CASE("a sealed text opens for its context only, until it expires, under its
   CHECK(sha256_hex("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
+TEST_CASE("2026-07-28: a state that has expired is refused, and says so; the call can begin anew") {
+  Server server({.name = "test", .state_ttl = std::chrono::seconds(0)});
+  server.expose("greet", "Greets.", [](Context& c) {
+    return c.elicit("name", ask_for("name")).content.value("name", "");
+  });
+  Peer peer(server);
+  const auto round = [&](std::string_view id, std::string_view more) {
+    return peer.ask(
+        request(id, "tools/call",
+                R"("name":"greet","arguments":{})" + std::string(more) +
+                    R"(,"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",)"
+                    R"("io.modelcontextprotocol/clientCapabilities":{"elicitation":{}}})"));
+  };
+  const Json first = round("1", "");
+  REQUIRE(first["result"]["resultType"] == "input_required");
+  const Json late = round("2", Fixture::retry(first, kAnn));
+  CHECK(code(late) == -32602);
+  CHECK(contains(late["error"]["message"].get<std::string>(), "requestState: has expired"));
+  CHECK(round("3", R"(,"inputResponses":)" + std::string(kAnn))["result"]["structuredContent"] ==
+        Json{{"result", "Ann"}});
+}
+
 TEST_CASE_FIXTURE(
     Fixture, "2026-07-28: a capability that the client did not declare in this request is named") {
   round("greet");  // what an earlier request declared does not count (pitfall 6)
