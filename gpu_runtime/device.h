@@ -5,6 +5,7 @@
 // whether CUDA is there (torch remembers that answer for the life of the process). Free functions,
 // thread-safe; what they find is cached until the process ends.
 #include <c10/core/Device.h>
+#include <c10/util/Exception.h>
 
 #include <cstdint>
 #include <string>
@@ -41,6 +42,11 @@ GPUMCP_RUNTIME_API int physical_cores();
 // physical_cores(). Two threads on a busy core are far slower than one, so this is a setting. Each
 // thread that runs a model calls it once.
 GPUMCP_RUNTIME_API int set_cpu_threads(int requested);
+
+// Whether it is one of CUDA's errors after which every later call of this process fails too (a
+// kernel's bad access, a failed assertion, a memory error, a device that is gone), as the CUDA
+// runtime's documentation of cudaError says.
+GPUMCP_RUNTIME_API bool is_device_lost(const c10::Error& error);
 
 // Bytes that the driver says are free on a CUDA device. Wakes it.
 GPUMCP_RUNTIME_API std::uint64_t free_device_memory(c10::Device device);

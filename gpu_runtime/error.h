@@ -20,6 +20,7 @@ enum class ErrorCode {
   cancelled,           // the caller left or asked to stop
   deadline,            // the caller's time limit passed
   out_of_memory,       // host or device memory did not suffice
+  device_lost,         // the device failed for good: nothing runs on it in this process any more
   internal,            // a bug of ours
 };
 
@@ -42,6 +43,8 @@ constexpr std::string_view to_string(ErrorCode code) {
       return "deadline";
     case ErrorCode::out_of_memory:
       return "out_of_memory";
+    case ErrorCode::device_lost:
+      return "device_lost";
     case ErrorCode::internal:
       return "internal";
   }

@@ -168,7 +168,7 @@ void ModelExecutor::complete(Batch& batch) {
     std::exception_ptr error = batch.error;
     const bool left = std::none_of(batch.slices.begin(), batch.slices.end(),
                                    [&](const Slice& slice) { return wanted(slice.call); });
-    if (left) {
+    if (left || code_of(error) == ErrorCode::device_lost) {
       errors.assign(errors.size(), error);
     } else if (batch.slices.size() == 1) {
       errors[0] = run_again(batch.slices, error);

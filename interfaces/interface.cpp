@@ -10,6 +10,7 @@
 
 #include "gpu_runtime/artifact_view.h"
 #include "gpu_runtime/call_scope.h"
+#include "gpu_runtime/device.h"
 #include "gpu_runtime/error.h"
 #include "gpu_runtime/runtime.h"
 #include "interfaces/shared_artifacts.h"
@@ -154,7 +155,8 @@ Interface::Interface(mcp::PluginHost& host) : PlainInterface(host) {
 }
 
 mcp::ToolHandler Interface::metered(mcp::ToolHandler handler, const CallPolicy& policy) {
-  return [handler = std::move(handler), policy](const Json& arguments, Context& context) {
+  return [handler = std::move(handler), policy, &host = host()](const Json& arguments,
+                                                                Context& context) {
     gpu_runtime::CallScope scope({.stop = context.stop_token(),
                                   .deadline = deadline_of(context.call(), policy),
                                   .caller = caller_of(context.call()),
@@ -164,8 +166,10 @@ mcp::ToolHandler Interface::metered(mcp::ToolHandler handler, const CallPolicy& 
     try {
       return handler(arguments, context);
     } catch (const gpu_runtime::Error& e) {
+      if (e.code() == gpu_runtime::ErrorCode::device_lost) host.leave("its device is lost");
       throw ToolError(e.what());  // written for the agent already
     } catch (const c10::Error& e) {
+      if (gpu_runtime::is_device_lost(e)) host.leave("its device is lost");
       throw std::runtime_error(e.what_without_backtrace());
     }
   };

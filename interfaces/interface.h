@@ -106,7 +106,7 @@ class GPUMCP_RUNTIME_API Interface : public PlainInterface {
 
  private:
   // The handler with the usage record, the call's limits and the errors of gpu_runtime round it.
-  static mcp::ToolHandler metered(mcp::ToolHandler handler, const CallPolicy& policy);
+  mcp::ToolHandler metered(mcp::ToolHandler handler, const CallPolicy& policy);
 };
 
 namespace detail {

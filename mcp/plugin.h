@@ -14,7 +14,7 @@
 
 namespace gpumcp::mcp {
 
-inline constexpr uint32_t kPluginAbi = 5;
+inline constexpr uint32_t kPluginAbi = 6;
 inline constexpr const char* kPluginSymbol = "gpumcp_plugin_v1";
 
 // What the program offers to a plugin. Valid for the life of the process.
@@ -42,6 +42,10 @@ class PluginHost {
   virtual void on_load(std::function<void(Context&)>) {}
   // Runs once when the worker leaves, after the last call: spill what should outlive the process.
   virtual void on_shutdown(std::function<void()> shutdown) = 0;
+  // This process can do its work no more, `why`: its device is lost, say. The worker tells its
+  // fronts, which start another for what comes next, ends the calls that run and exits. On any
+  // thread, any number of times; returns at once. Hosts that serve no calls leave it out.
+  virtual void leave(const std::string& /*why*/) {}
   // A tool for the program's own commands (gpumcp embed): a worker's socket serves it, agents never
   // see it. Hosts without such commands leave it out.
   virtual void add_shell_tool(Tool, ToolHandler) {}

@@ -37,6 +37,10 @@ class PluginHost final : public mcp::PluginHost {
   std::shared_ptr<void> share(const std::string& name,
                               const std::function<std::shared_ptr<void>()>& make) override;
 
+  void leave(const std::string& why) override {
+    if (on_leave) on_leave(why);
+  }
+
   void add_shell_tool(mcp::Tool tool, mcp::ToolHandler handler) override {
     if (shell_tools_) registry_.add_typed_tool(std::move(tool), std::move(handler));
   }
@@ -44,6 +48,8 @@ class PluginHost final : public mcp::PluginHost {
   mcp::Json status() const;                // the members of all callbacks' objects
   void load(mcp::Context& context) const;  // all callbacks, in order, up to the first that throws
   void shutdown();
+
+  std::function<void(const std::string& why)> on_leave;  // set before any plugin is loaded
 
  private:
   mcp::Registry& registry_;
@@ -70,6 +76,7 @@ class InterfaceHost final : public mcp::PluginHost {
                               const std::function<std::shared_ptr<void>()>& make) override {
     return host_.share(name, make);
   }
+  void leave(const std::string& why) override { host_.leave(why); }
   void add_shell_tool(mcp::Tool tool, mcp::ToolHandler handler) override {
     host_.add_shell_tool(std::move(tool), std::move(handler));
   }

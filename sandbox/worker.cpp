@@ -142,7 +142,14 @@ class Worker {
                  .max_tasks = 0}),
         registry_(server_),
         host_(registry_, plugin_options(config_), !options.stdio),
-        for_fronts_(!options.stdio || options.config_stdin) {}
+        for_fronts_(!options.stdio || options.config_stdin) {
+    host_.on_leave = [this](const std::string& why) {
+      if (broken_.exchange(true)) return;
+      spdlog::error("{}: the worker is replaced", why);
+      if (serves_peer_) leave_soon(why);
+      pulse_.beat();
+    };
+  }
 
   // How its interfaces are isolated, and where their own folders go.
   void set_isolation(std::string how, std::filesystem::path scratch) {
@@ -275,7 +282,8 @@ class Worker {
 
   // One peer over a connection of its own, until either end closes.
   int serve_connection(int fd) {
-    PreTimeout soon([this] { leave_soon(); });
+    serves_peer_ = true;
+    PreTimeout soon([this] { leave_soon("the job ends"); });
     auto transport = mcp::make_line_transport(fd, fd, {.max_message_bytes = 256u << 20});
     mcp::ExitWatch watch([this] { server_.shut_down(); }, {.parent = true});
     server_.serve(*transport);
@@ -286,7 +294,8 @@ class Worker {
   }
 
   int serve_stdio() {
-    PreTimeout soon([this] { leave_soon(); });
+    serves_peer_ = true;
+    PreTimeout soon([this] { leave_soon("the job ends"); });
     const int code = server_.serve_stdio();
     host_.shutdown();
     remove_scratch();
@@ -302,11 +311,15 @@ class Worker {
     });
     int code = 0;
     while (true) {
-      const bool stopping = killed_ || stop_asked_;
+      const bool stopping = killed_ || stop_asked_ || broken_;
       if (stopping || stuck()) {
         code = stopping ? 0 : kWorkerReplaced;
         if (!stopping) spdlog::error("a call ignores its cancellation; the worker is replaced");
-        leave(folder, stopping ? "stopped" : "a call would not end", true);
+        leave(folder,
+              broken_    ? "it can do its work no more"
+              : stopping ? "stopped"
+                         : "a call would not end",
+              true);
         break;
       }
       if (idle() && leave(folder, "idle", false)) break;
@@ -319,11 +332,10 @@ class Worker {
 
  private:
   // The peer is told, and ends the connection when the calls that run have ended.
-  void leave_soon() {
-    spdlog::info("SIGUSR1: this job's time is nearly over; new calls go elsewhere");
-    const size_t running = server_.calls_in_flight();
-    server_.notify_all(kLeavingNotification,
-                       fmt::format(R"({{"reason":"the job ends","running":{}}})", running));
+  void leave_soon(const std::string& why) {
+    spdlog::info("{}: new calls go elsewhere", why);
+    const mcp::Json params = {{"reason", why}, {"running", server_.calls_in_flight()}};
+    server_.notify_all(kLeavingNotification, params.dump());
     server_.drain();
   }
   bool idle() const {
@@ -417,6 +429,8 @@ class Worker {
   const Clock::time_point started_ = Clock::now();
   Pulse pulse_;
   std::atomic<bool> stop_asked_ = false, killed_ = false;
+  std::atomic<bool> broken_ = false;       // an interface said that the process is of no more use
+  std::atomic<bool> serves_peer_ = false;  // over a connection of its own, not the socket
   std::atomic<double> idle_s_ = config_.idle_s.value_or(kForever);
   mcp::Server server_;
   RenamingRegistry registry_;  // server_, with tools renamed

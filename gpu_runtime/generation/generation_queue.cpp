@@ -502,8 +502,9 @@ void GenerationQueue::step() {
   } catch (...) {
     // One by one, so that one bad sequence fails alone.
     std::exception_ptr error = current_error("generating with model " + options_.name);
+    const bool lost = code_of(error) == ErrorCode::device_lost;
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      if (rows.size() > 1) {
+      if (rows.size() > 1 && !lost) {
         error = nullptr;
         try {
           run_rows({&rows[i], 1});

@@ -23,6 +23,8 @@ at::Tensor FakeDecoder::decode(std::span<const DecodeRow> rows) {
   for (const DecodeRow& row : rows) {
     wanted += row.want_scores;
     if (row.tokens.back() == kBreaks) throw std::runtime_error("a broken row");
+    if (row.tokens.back() == kDeviceFails)
+      throw c10::AcceleratorError({"", "", 0}, 719, "CUDA error: unspecified launch failure");
   }
   at::Tensor scores = at::zeros({wanted, kVocabulary});
   auto* out = scores.mutable_data_ptr<float>();

@@ -2,7 +2,8 @@
 
 // A model that continues texts without computing: behind token t comes (t + 1) % kVocabulary. It
 // records what each step was given, and a test says how many steps may run. Tokens tell it what to
-// do: kBreaks throws, kNotANumber gives NaN scores.
+// do: kBreaks throws, kNotANumber gives NaN scores, kDeviceFails throws as CUDA does after a
+// bad access.
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -14,7 +15,7 @@
 
 namespace gpumcp::gpu_runtime {
 
-constexpr std::int32_t kVocabulary = 100, kBreaks = 90, kNotANumber = 91;
+constexpr std::int32_t kVocabulary = 100, kBreaks = 90, kNotANumber = 91, kDeviceFails = 92;
 
 using Step = std::vector<std::vector<std::int32_t>>;  // each row's tokens
 

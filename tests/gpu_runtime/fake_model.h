@@ -13,6 +13,8 @@
 #include <thread>
 #include <vector>
 
+#include <c10/util/Exception.h>
+
 #include "gpu_runtime/batch_model.h"
 #include "gpu_runtime/error.h"
 #include "gpu_runtime/model_executor.h"
@@ -22,6 +24,8 @@ namespace gpumcp::gpu_runtime {
 constexpr std::int32_t kBad = -1;          // run() throws for a batch that holds it
 constexpr std::int32_t kOutOfMemory = -2;  // … std::bad_alloc
 constexpr std::int32_t kRefused = -3;      // check() refuses it
+constexpr std::int32_t kLosesDevice = -4;  // run() throws as CUDA does after a bad access
+constexpr std::int32_t kNoKernel = -5;     // … after an error that leaves the device as it was
 
 // What the fake has seen; shared between test and owner thread.
 struct Recorder {
@@ -94,6 +98,12 @@ class FakeModel final : public BatchModel {
     for (const BatchRow& row : rows) {
       if (row.tokens->ids[0] == kBad) throw std::runtime_error("a bad row");
       if (row.tokens->ids[0] == kOutOfMemory) throw std::bad_alloc();
+      if (row.tokens->ids[0] == kLosesDevice || row.tokens->ids[0] == kNoKernel) {
+        const bool lost = row.tokens->ids[0] == kLosesDevice;
+        throw c10::AcceleratorError({"", "", 0}, lost ? 700 : 209,
+                                    lost ? "CUDA error: an illegal memory access\nand advice"
+                                         : "CUDA error: no kernel image is available");
+      }
     }
   }
 

@@ -248,6 +248,15 @@ TEST_CASE("a text that breaks the model fails alone") {
   CHECK(c.get().sequences[0].tokens == count_up(21, 4));
 }
 
+TEST_CASE("a lost device fails all texts of the step at once") {
+  Rig rig;
+  auto a = rig.held({request({10}, 4)});
+  auto b = rig.queued({request({kDeviceFails}, 4)});
+  rig.steps->permit(-1);
+  CHECK(contains(error_of(b, ErrorCode::device_lost), "unspecified launch failure"));
+  CHECK(contains(error_of(a, ErrorCode::device_lost), "call again"));
+}
+
 TEST_CASE("scores that are no numbers fail their text alone, and say so") {
   Rig rig;
   auto a = rig.held({request({10}, 3)});

@@ -139,6 +139,30 @@ TEST_CASE("one bad call fails alone, whatever way it is bad") {
   CHECK(rig.executor->run({row_of(3)}, {}).rows.size() == 1);  // and the model lives on
 }
 
+TEST_CASE("a lost device fails the whole batch at once, with its own code") {
+  Rig rig;
+  auto first = rig.keep_busy();
+  auto good = rig.queued({row_of(1)}), bad = rig.queued({row_of(kLosesDevice)});
+  rig.recorder->let_go();
+  first.get();
+  const std::string message = message_of(ErrorCode::device_lost, [&] { bad.get(); });
+  CHECK(contains(message, "the device is lost: CUDA error: an illegal memory access. "));
+  CHECK(contains(message, "call again"));
+  CHECK(message.find("advice") == message.npos);
+  message_of(ErrorCode::device_lost, [&] { good.get(); });
+  CHECK(rig.recorder->seen().size() == 2);  // not call by call
+}
+
+TEST_CASE("a device's error that leaves it as it was fails its call alone") {
+  Rig rig;
+  auto first = rig.keep_busy();
+  auto good = rig.queued({row_of(1)}), bad = rig.queued({row_of(kNoKernel)});
+  rig.recorder->let_go();
+  first.get();
+  CHECK(good.get().rows.size() == 1);
+  CHECK(contains(message_of(ErrorCode::internal, [&] { bad.get(); }), "no kernel image"));
+}
+
 TEST_CASE("a full queue refuses at once and says when to try again") {
   Rig rig({.max_waiting_calls = 2});
   auto first = rig.keep_busy();

@@ -49,6 +49,21 @@ def test_a_new_worker_starts_while_a_stopped_one_finishes_its_call(world):
     assert len(world.connection_files()) == 1 and old not in world.workers()
 
 
+def test_a_worker_whose_device_is_lost_is_replaced_and_its_other_calls_may_end(world):
+    world.idle = "30"
+    front = world.serve_tools()
+    running = start_and_wait_until_running(front, "r", "sleep_ms", {"ms": 1000})
+    old = worker_of(world)
+    left = exit_watch(old)
+    lost = front.call("lose_device")
+    assert lost["isError"] and "device is lost" in text_of(lost)
+    client.wait_until(lambda: not world.connection_files(), what="the worker is off the map")
+    assert not front.call("echo", {"text": "on another"}).get("isError")
+    assert front.finish(running)["result"]["structuredContent"]["cancelled"] is False
+    assert left(10)
+    assert worker_of(world) != old
+
+
 def test_a_begun_call_is_not_run_again_when_its_leaving_worker_is_killed(world):
     world.idle = "30"
     front = world.serve_tools()

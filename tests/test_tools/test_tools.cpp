@@ -67,6 +67,12 @@ GPUMCP_INTERFACE(test_tools, interface) {
         std::fflush(stdout);
       },
       arg("text", "What to print."));
+  interface.expose("lose_device",
+                   "Fails as on a device that is lost: its process is of no more use.",
+                   [&host = interface.host()] {
+                     host.leave("its device is lost");
+                     throw std::runtime_error("the device is lost");
+                   });
   interface.expose(
       "throw_error", "Fails with the message.",
       [](const std::string& message) { throw std::runtime_error(message); },
