@@ -74,8 +74,8 @@ class GPUMCP_RUNTIME_API Interface : public PlainInterface {
         parameters.emplace_back(one);
     };
     (sort(args), ...);
-    auto [typed, handler] =
-        mcp::make_typed_tool(std::move(tool), std::move(function), std::move(parameters));
+    auto [typed, handler] = mcp::make_typed_tool(detail::short_named(std::move(tool)),
+                                                 std::move(function), std::move(parameters));
     host().registry().add_typed_tool(std::move(typed), metered(std::move(handler), policy));
   }
   // The same for a tool that only the program's own commands call (PluginHost::add_shell_tool).

@@ -1,10 +1,11 @@
 // PlainInterface: what the body of GPUMCP_INTERFACE receives where no model is used: typed
 // functions in a shared library, no torch anywhere (gpumcp_add_interface(… NO_TORCH …)). Interface
 // (interface.h) adds models. Lives while the body runs, on the thread that loads the library; what
-// it registers stays for the life of the process. A bad name or schema throws std::invalid_argument
-// from expose(), so a bad interface never serves.
+// it registers stays for the life of the process. A bad name (more than 24 characters, for one) or
+// schema throws std::invalid_argument from expose(), so a bad interface never serves.
 #pragma once
 
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +14,20 @@
 #include "mcp/umbrella.h"
 
 namespace gpumcp {
+
+namespace detail {
+// Hosts refuse what is too long together with the name that they give the server.
+inline mcp::Tool short_named(mcp::Tool tool) {
+  if (tool.name.size() > mcp::kMaxToolName) {
+    throw std::invalid_argument("the tool \"" + tool.name + "\" has a name of " +
+                                std::to_string(tool.name.size()) + " characters, and " +
+                                std::to_string(mcp::kMaxToolName) +
+                                " are the most, since hosts put the server's name before it: "
+                                "shorten it");
+  }
+  return tool;
+}
+}  // namespace detail
 
 class PlainInterface {
  public:
@@ -24,17 +39,18 @@ class PlainInterface {
   // say.
   template <class F, class... Args>
   void expose(std::string name, std::string description, F function, Args... args) {
-    host_.registry().expose(std::move(name), std::move(description), std::move(function),
-                            std::move(args)...);
+    expose(mcp::Tool{.name = std::move(name), .description = std::move(description)},
+           std::move(function), std::move(args)...);
   }
   // The same with a title and annotations: expose({.name = …, .description = …, .title = …}, …).
   template <class F, class... Args>
   void expose(mcp::Tool tool, F function, Args... args) {
-    host_.registry().expose(std::move(tool), std::move(function), std::move(args)...);
+    host_.registry().expose(detail::short_named(std::move(tool)), std::move(function),
+                            std::move(args)...);
   }
   // The raw door: ready JSON Schemas, which arguments and results are checked against.
   void add_tool(mcp::Tool tool, mcp::ToolHandler handler) {
-    host_.registry().add_tool(std::move(tool), std::move(handler));
+    host_.registry().add_tool(detail::short_named(std::move(tool)), std::move(handler));
   }
 
   // A setting of the worker (mcp/plugin.h lists them), or `fallback` where it is absent or of

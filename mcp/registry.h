@@ -49,9 +49,13 @@ class Registry {
   }
 };
 
-// Why this tool cannot be served, or empty. Names: 1 to 64 of [A-Za-z0-9_-] (hosts add prefixes, so
-// 24 is wise); the input schema's root is an object; a description is there. `for_hosts`: also what
-// the specification allows and hosts refuse, anyOf, oneOf and allOf at the schema's root.
+// What a tool's name should not exceed: hosts put a server's name before it, and models' providers
+// refuse more than 64 in all. Interfaces of gpumcp are held to it (interfaces/plain_interface.h).
+inline constexpr std::size_t kMaxToolName = 24;
+
+// Why this tool cannot be served, or empty. Names: 1 to 64 of [A-Za-z0-9_-]; the input schema's
+// root is an object; a description is there. `for_hosts`: also what the specification allows and
+// hosts refuse, anyOf, oneOf and allOf at the schema's root.
 std::string check_tool(const Tool& tool, bool for_hosts = true);
 // Why one of its schemas does not compile, or empty; for the raw door.
 std::string check_tool_schemas(const Tool& tool);

@@ -9,33 +9,73 @@
 namespace gpumcp::sandbox {
 namespace {
 
-// An interface's name is its author's; a tool's has fewer characters.
-std::string tool_prefix(const std::string& interface) {
-  std::string out = interface;
-  for (char& c : out) {
+constexpr const char* kBetweenWords = "_-";
+
+// An interface's name is its author's; a tool's knows fewer characters.
+std::string plain_name(std::string interface) {
+  for (char& c : interface) {
     const bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                       c == '_' || c == '-';
     if (!fine) c = '_';
   }
-  return out + "_";
+  return interface;
+}
+
+// What of a name fits into so many characters: its first words, or its last; part of a word where
+// not even one fits.
+std::string first_words(const std::string& name, size_t room) {
+  if (name.size() <= room) return name;
+  const size_t end = name.find_last_of(kBetweenWords, room);
+  return name.substr(0, end == name.npos || end == 0 ? room : end);
+}
+std::string last_words(const std::string& name, size_t room) {
+  if (name.size() <= room) return name;
+  const size_t before = name.find_first_of(kBetweenWords, name.size() - room - 1);
+  return name.substr(before == name.npos || before + 1 == name.size() ? name.size() - room
+                                                                      : before + 1);
+}
+
+// The names of one tool that several interfaces have, in their order.
+std::vector<std::string> shown_names(const std::vector<const Manifest*>& owners,
+                                     const std::string& tool) {
+  if (tool.size() + 2 > mcp::kMaxToolName) {
+    throw std::invalid_argument(fmt::format(
+        "{} and {} both have a tool {}, and its {} characters leave no room to say whose it is: "
+        "names have {} at most; shorten it in one of them, or serve them apart",
+        owners[0]->library.string(), owners[1]->library.string(), tool, tool.size(),
+        mcp::kMaxToolName));
+  }
+  const size_t room = mcp::kMaxToolName - tool.size() - 1;
+  std::vector<std::string> names;
+  for (const auto part : {first_words, last_words}) {  // report_v1 and report_v2 differ at the end
+    names.clear();
+    for (const Manifest* owner : owners)
+      names.push_back(part(plain_name(owner->name), room) + "_" + tool);
+    if (std::set<std::string>(names.begin(), names.end()).size() == names.size()) break;
+  }
+  return names;
 }
 
 }  // namespace
 
 std::vector<ToolNames> settle_tool_names(std::vector<Manifest>& manifests) {
-  std::map<std::string, int> owners;
+  std::map<std::string, std::vector<const Manifest*>> owners;
   for (const Manifest& manifest : manifests) {
-    for (const mcp::Tool& tool : manifest.tools) ++owners[tool.name];
+    for (const mcp::Tool& tool : manifest.tools) owners[tool.name].push_back(&manifest);
+  }
+  std::map<std::pair<const Manifest*, std::string>, std::string> shown;
+  for (const auto& [tool, all] : owners) {
+    if (all.size() < 2) continue;
+    std::vector<std::string> names = shown_names(all, tool);
+    for (size_t i = 0; i < all.size(); ++i) shown[{all[i], tool}] = std::move(names[i]);
   }
   std::map<std::string, const Manifest*> seen;
   std::vector<ToolNames> renamed;
   for (Manifest& manifest : manifests) {
     ToolNames& names = renamed.emplace_back();
     for (mcp::Tool& tool : manifest.tools) {
-      if (owners[tool.name] > 1) {
-        std::string shown = tool_prefix(manifest.name) + tool.name;
-        tool.name = names[tool.name] = std::move(shown);
-      }
+      if (const auto other = shown.find({&manifest, tool.name}); other != shown.end())
+        tool.name = names[tool.name] = other->second;
       const auto [other, fresh] = seen.emplace(tool.name, &manifest);
       if (fresh) continue;
       throw std::invalid_argument(fmt::format(

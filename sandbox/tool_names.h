@@ -1,5 +1,7 @@
 // What agents see of the tools' names in a sandbox of several interfaces: as the authors gave them,
-// but where two interfaces have tools of one name, each of those is shown as INTERFACE_TOOL.
+// but where two interfaces have tools of one name, each of those is shown as INTERFACE_TOOL, with
+// as many words of the interface's name as fit into kMaxToolName characters: language_model's
+// get_model_info is language_get_model_info.
 // Fronts, relays and workers settle the names each for themselves, from the same manifests in the
 // same order. One thread, at start.
 #pragma once
@@ -18,8 +20,8 @@ namespace gpumcp::sandbox {
 using ToolNames = std::map<std::string, std::string>;
 
 // Renames the manifests' tools, and says for each manifest what was renamed. Throws
-// std::invalid_argument if names are still not unique: two interfaces of one name with tools of one
-// name.
+// std::invalid_argument if names are still not unique (two interfaces of one name with tools of one
+// name), or if a tool's own name leaves no room for its interface's.
 std::vector<ToolNames> settle_tool_names(std::vector<Manifest>& manifests);
 
 // The manifests of a sandbox's interfaces, under the names that its configuration gives those. Not

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <limits>
 
+#include "interfaces/plain_interface.h"
 #include "interfaces/support.h"
 
 using namespace gpumcp::tests;
@@ -118,4 +119,24 @@ TEST_CASE("a model's folder given by the user is used") {
   Worker& worker = Worker::start({"embeddings"}, {{"default_model", "mine"}});
   CHECK(worker.error("get_embedding", {{"text", "a"}}).find("/nonexistent/folder") !=
         std::string::npos);
+}
+
+TEST_CASE("a tool's name of more than 24 characters is refused when it is added") {
+  Worker& worker = Worker::start({});
+  gpumcp::PlainInterface interface(worker);
+  const std::string longest(24, 'x'), longer(25, 'x');
+  auto expose = [&](const std::string& name) -> std::string {
+    try {
+      interface.expose(name, "Does it.", [](double a) { return a; }, gpumcp::mcp::arg("a"));
+      return "";
+    } catch (const std::invalid_argument& e) {
+      return e.what();
+    }
+  };
+  CHECK(expose(longest) == "");
+  CHECK(expose(longer).find("25 characters, and 24 are the most") != std::string::npos);
+  CHECK_THROWS_AS(
+      interface.add_tool({.name = longer, .description = "x", .inputSchema = {{"type", "object"}}},
+                         nullptr),
+      std::invalid_argument);
 }

@@ -1,12 +1,17 @@
 """Several interfaces in one sandbox: whose tools have which names, which model each takes, and one worker for all."""
 
+import json
+
 import client
 import pytest
 from client import request, text_of
-from conftest import MINILM
+from conftest import BIN, MINILM
+
+INTERFACES = BIN.parents[1] / "lib/gpumcp/interfaces"
 
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 BOTH = ["embeddings", "language_model"]
+BUILT_IN = ["embeddings", "language_model", "interpretability", "tensors"]
 
 
 def names_of(front):
@@ -22,23 +27,37 @@ def value_of(result):
 def test_tools_of_one_name_get_their_interfaces_names(world, provider):
     front = world.serve(*BOTH, "--provider", provider)
     names = names_of(front)
-    assert {"embeddings_get_model_info", "language_model_get_model_info"} <= names
+    assert {"embedding_get_model_info", "language_get_model_info"} <= names
     assert {"get_embedding", "similarity", "generate", "chat", "tokenize"} <= names, "other names stay as they were"
     assert "get_model_info" not in names
-    assert value_of(front.call("embeddings_get_model_info"))["model"] == MINILM
-    assert value_of(front.call("language_model_get_model_info"))["model"] == SMOLLM2
+    assert value_of(front.call("embedding_get_model_info"))["model"] == MINILM
+    assert value_of(front.call("language_get_model_info"))["model"] == SMOLLM2
     assert "error" in front.ask(client.call(9, "get_model_info")), "the name that both have is nobody's"
     assert value_of(front.call("get_embedding", {"text": "hello world"}))["dims"] == 384
     assert value_of(front.call("tokenize", {"text": "hello world"}))["count"] == 2
 
 
+def test_all_built_in_interfaces_together_have_short_names_and_no_tool_is_lost(world):
+    """Hosts put a server's name before a tool's, and refuse more than 64 characters in all."""
+    front = world.serve(*BUILT_IN)
+    names = [tool["name"] for tool in front.ask(request(1, "tools/list"))["result"]["tools"]]
+    assert len(names) == len(set(names)) == 6 + 6 + 10 + 12
+    assert max(map(len, names)) <= 24, sorted(names, key=len)[-1]
+    listed = sum(len(json.loads((INTERFACES / f"{name}.json").read_text())["tools"]) for name in BUILT_IN)
+    assert len(names) == listed
+    assert {"embedding_get_model_info", "language_get_model_info", "steer", "search", "pca"} <= set(names)
+    handle = value_of(front.call("steer", {"vector": value_of(front.call("contrast_vector", {
+        "positive": ["I love it."], "negative": ["I hate it."], "layers": [-15]}))["uri"]}))["handle"]
+    assert value_of(front.call("next_tokens", {"text": "It is", "steering": [{"handle": handle}]}))["tokens"]
+
+
 def test_each_interface_takes_the_model_that_fits_it(world):
     front = world.serve(*BOTH, "--model", SMOLLM2)
-    assert value_of(front.call("embeddings_get_model_info"))["model"] == MINILM
-    assert value_of(front.call("language_model_get_model_info"))["model"] == SMOLLM2
+    assert value_of(front.call("embedding_get_model_info"))["model"] == MINILM
+    assert value_of(front.call("language_get_model_info"))["model"] == SMOLLM2
     front.close()
     front = world.serve(*BOTH, "--model", SMOLLM2, "--model", MINILM)
-    assert value_of(front.call("embeddings_get_model_info"))["model"] == MINILM
+    assert value_of(front.call("embedding_get_model_info"))["model"] == MINILM
     front.close()
     front = world.serve("language_model", "--model", MINILM)
     result = front.call("generate", {"prompt": "x"})

@@ -32,6 +32,35 @@ TEST_CASE("only tools whose names two interfaces share get their interface's nam
                                           {{"info", "my_three_info"}}});
 }
 
+TEST_CASE("names with an interface's before them have 24 characters at most") {
+  std::vector<Manifest> all{manifest_of("language_model", {"get_model_info", "chat"}),
+                            manifest_of("embeddings", {"get_model_info", "chat"})};
+  settle_tool_names(all);
+  CHECK(names_of(all[0]) ==
+        std::vector<std::string>{"language_get_model_info", "language_model_chat"});
+  CHECK(names_of(all[1]) ==
+        std::vector<std::string>{"embedding_get_model_info", "embeddings_chat"});
+  // What differs at the end only is told apart there.
+  std::vector<Manifest> versions{manifest_of("report_tools_v1", {"get_model_info"}),
+                                 manifest_of("report_tools_v2", {"get_model_info"})};
+  settle_tool_names(versions);
+  CHECK(names_of(versions[0]) == std::vector<std::string>{"tools_v1_get_model_info"});
+  CHECK(names_of(versions[1]) == std::vector<std::string>{"tools_v2_get_model_info"});
+  const std::string longest(22, 'x'), longer(23, 'x');
+  std::vector<Manifest> full{manifest_of("one", {longest}), manifest_of("two", {longest})};
+  settle_tool_names(full);
+  CHECK(names_of(full[0]) == std::vector<std::string>{"o_" + longest});
+  std::string said;
+  std::vector<Manifest> beyond{manifest_of("one", {longer}), manifest_of("two", {longer})};
+  try {
+    settle_tool_names(beyond);
+  } catch (const std::invalid_argument& e) {
+    said = e.what();
+  }
+  CHECK(said.find("/x/one.so and /x/two.so both have a tool " + longer) != std::string::npos);
+  CHECK(said.find("24 at most") != std::string::npos);
+}
+
 TEST_CASE("an interface alone keeps its tools' names") {
   std::vector<Manifest> all{manifest_of("one", {"info", "add"})};
   CHECK(settle_tool_names(all) == std::vector<ToolNames>{{}});
