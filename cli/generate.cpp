@@ -24,6 +24,16 @@ struct GenerateCommandOptions {
   double timeout_s = 3600;
 };
 
+// Whether a server's tool has that parameter.
+bool takes(const std::vector<mcp::Tool>& tools, const std::string& name, const char* parameter) {
+  for (const mcp::Tool& tool : tools) {
+    if (tool.name != name) continue;
+    const auto properties = tool.inputSchema.find("properties");
+    return properties != tool.inputSchema.end() && properties->contains(parameter);
+  }
+  return false;
+}
+
 mcp::Json arguments_of(const GenerateCommandOptions& o, const std::string& prompt, bool chat) {
   mcp::Json out = {{"max_new_tokens", o.max_new_tokens}};
   if (chat) {
@@ -110,9 +120,11 @@ int run_generate(GenerateCommandOptions o) {
     std::fwrite(piece.data(), 1, piece.size(), stdout);
     std::fflush(stdout);
   };
-  const auto result = target->client().call_tool(
-      find_tool(*tools, chat ? "chat" : "generate", &mcp::Tool::inputSchema, "max_new_tokens"),
-      arguments_of(o, prompt, chat), options);
+  const std::string tool =
+      find_tool(*tools, chat ? "chat" : "generate", &mcp::Tool::inputSchema, "max_new_tokens");
+  mcp::Json arguments = arguments_of(o, prompt, chat);
+  if (takes(*tools, tool, "output")) arguments["output"] = "inline";
+  const auto result = target->client().call_tool(tool, arguments, options);
   const bool open_line = !shown.empty() && isatty(1);
   if (!result || result->isError) {
     if (open_line) fmt::print("\n");

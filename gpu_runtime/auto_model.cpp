@@ -55,11 +55,22 @@ std::int64_t number(const ModelConfig& config, std::initializer_list<const char*
 AutoConfig config_of(ResidentModel& model) {
   const ModelConfig& all = model.config();
   const ModelConfig text = all.has("text_config") ? all.get_object("text_config") : all;
-  return {.model_type = all.model_type(),
-          .num_hidden_layers = number(text, {"num_hidden_layers", "n_layer", "n_layers"}),
-          .hidden_size = number(text, {"hidden_size", "n_embd", "dim"}),
-          .vocab_size = number(text, {"vocab_size"}),
-          .json = all.json()};
+  AutoConfig out{.model_type = all.model_type(),
+                 .num_hidden_layers = number(text, {"num_hidden_layers", "n_layer", "n_layers"}),
+                 .hidden_size = number(text, {"hidden_size", "n_embd", "dim"}),
+                 .vocab_size = number(text, {"vocab_size"}),
+                 .num_attention_heads = number(text, {"num_attention_heads", "n_head", "n_heads"}),
+                 .num_key_value_heads = number(text, {"num_key_value_heads"}),
+                 .head_dim = number(text, {"head_dim"}),
+                 .intermediate_size = number(text, {"intermediate_size", "n_inner", "hidden_dim"}),
+                 .json = all.json()};
+  // As transformers fills them up.
+  if (out.num_key_value_heads == 0) out.num_key_value_heads = out.num_attention_heads;
+  if (out.head_dim == 0 && out.num_attention_heads > 0)
+    out.head_dim = out.hidden_size / out.num_attention_heads;
+  if (out.intermediate_size == 0 && all.model_type() == "gpt2")
+    out.intermediate_size = 4 * out.hidden_size;
+  return out;
 }
 
 }  // namespace

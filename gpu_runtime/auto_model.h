@@ -19,11 +19,13 @@
 
 namespace gpumcp::gpu_runtime {
 
-// config.json: the fields that interfaces ask for by name, and all of it as JSON.
+// config.json: the fields that interfaces ask for by name, whatever the family calls them, and all
+// of it as JSON. 0: it does not say.
 struct GPUMCP_RUNTIME_API AutoConfig {
   std::string model_type;
-  std::int64_t num_hidden_layers = 0, hidden_size = 0,
-               vocab_size = 0;  // 0: config.json does not say
+  std::int64_t num_hidden_layers = 0, hidden_size = 0, vocab_size = 0;
+  std::int64_t num_attention_heads = 0, num_key_value_heads = 0, head_dim = 0,
+               intermediate_size = 0;
   Json json;
   const Json& operator[](const std::string& key) const;  // Error(not_found) names the key
 };
@@ -104,6 +106,8 @@ class GPUMCP_RUNTIME_API AutoModelForCausalLM {
   GenerationConfig generation_config() const { return model_->generation_config(); }
   AutoConfig config() const;
   c10::Device device() const { return model_->device(); }
+  // What its weights are, or will be when they are loaded: "float32".
+  std::string dtype() const { return model_->used_dtype(); }
   const ModelPath& path() const { return model_->path(); }
 
  private:

@@ -4,9 +4,11 @@
 
 #include "gpu_runtime/device.h"
 #include "gpu_runtime/error.h"
+#include "gpu_runtime/model_loader.h"
 #include "gpu_runtime/models/registry.h"
 #include "gpu_runtime/runtime.h"
 #include "gpu_runtime/weight_reader.h"
+#include "gpu_runtime/weights.h"
 
 namespace gpumcp::gpu_runtime {
 
@@ -45,6 +47,12 @@ std::string ResidentModel::dtype() const {
   const auto& named = runtime_.options().dtype_of;
   const auto own = named.find(path_.name);
   return options_.dtype == "auto" && own != named.end() ? own->second : options_.dtype;
+}
+
+std::string ResidentModel::used_dtype() {
+  const c10::Device on = device();
+  const std::uint64_t parameters = on.is_cpu() ? 0 : count_parameters(Checkpoint::open(folder()));
+  return std::string(to_string(checkpoint_dtype(choose_dtype(dtype(), config(), on, parameters))));
 }
 
 std::filesystem::path ResidentModel::folder() {

@@ -68,6 +68,8 @@ class GPUMCP_RUNTIME_API ResidentModel : public std::enable_shared_from_this<Res
   const ChatTemplate& chat_template();  // Error(unsupported): it has none
   const Tokenizer& tokenizer();
   c10::Device device();
+  // What the weights' type is on that device, or will be: "float32".
+  std::string used_dtype();
 
   const ModelPath& path() const { return path_; }
   std::string name() const { return path_.name.empty() ? path_.folder.string() : path_.name; }

@@ -16,9 +16,12 @@ std::optional<std::vector<mcp::ResourceContents>> read_artifact(ArtifactStore& s
                                                                 const mcp::Context& context) {
   try {
     auto file = gpu_runtime::artifact_bytes(store, uri, caller_of(context.call()));
-    return {{{.uri = uri,
-              .mimeType = std::move(file.mime_type),
-              .blob = mcp::base64_encode(file.bytes)}}};
+    mcp::ResourceContents contents{.uri = uri, .mimeType = std::move(file.mime_type)};
+    if (contents.mimeType.starts_with("text/"))
+      contents.text = std::move(file.bytes);
+    else
+      contents.blob = mcp::base64_encode(file.bytes);
+    return {{std::move(contents)}};
   } catch (const gpu_runtime::Error& e) {
     using Code = gpu_runtime::ErrorCode;
     if (e.code() == Code::not_found) return std::nullopt;
@@ -53,8 +56,8 @@ std::shared_ptr<ArtifactStore> share_artifacts(
         {.uriTemplate = ArtifactStore::uri_of("{id}"),
          .name = "artifact",
          .title = "Artifact",
-         .description = "A tensor that a tool's result points to, as a NumPy .npy file. Kept for a "
-                        "while after its last use.",
+         .description = "A tensor that a tool's result points to, as a NumPy .npy file, or a text "
+                        "that was too long for one. Kept for a while after its last use.",
          .mimeType = "application/x-npy"},
         [store](const std::string& uri, mcp::Context& context) {
           return read_artifact(*store, uri, context);

@@ -17,7 +17,6 @@ namespace {
 namespace rt = gpu_runtime;
 
 constexpr const char* kKey = "gpumcp.steering";  // of the handle's metadata
-constexpr std::string_view kNamed = "all, prompt, generated, last, or indices such as 0,5,-1";
 
 [[noreturn]] void refuse(const std::string& argument, const std::string& why) {
   throw ToolError("arguments." + argument + ": " + why);
@@ -75,7 +74,8 @@ std::vector<rt::Site> ablated_sites(int64_t layer) {
 
 void append_edits(const SteeringPlan& plan, int64_t prompt_tokens, const std::string& argument,
                   std::vector<rt::Edit>& out) {
-  const rt::TokenPlaces places = parse_places(plan.positions, prompt_tokens);
+  const rt::TokenPlaces places =
+      parse_places(plan.positions, prompt_tokens, argument + ".positions");
   for (size_t i = 0; i < plan.layers.size(); ++i) {
     const at::Tensor vector = plan.rows[plan.rows.size(0) == 1 ? 0 : static_cast<int64_t>(i)];
     const bool ablate = plan.mode == "ablate";
@@ -111,17 +111,8 @@ SteeringPlan plan_steering(const SteeringInput& input, int64_t num_layers,
   if (plan.layers.empty() && (plan.mode == "ablate" || plan.rows.size(0) == num_layers)) {
     for (int64_t i = 0; i < num_layers; ++i) plan.layers.push_back(i);
   }
-  if (plan.layers.empty()) {
-    refuse(argument + ".layers", "name at least one, from 0 to " + std::to_string(num_layers - 1) +
-                                     "; the middle of the model is a good begin");
-  }
-  for (const int64_t layer : plan.layers) {
-    if (layer < 0 || layer >= num_layers) {
-      refuse(argument + ".layers", std::to_string(layer) +
-                                       " is none: the model's layers are 0 to " +
-                                       std::to_string(num_layers - 1));
-    }
-  }
+  if (plan.layers.empty()) plan.layers.push_back(num_layers / 2);
+  for (int64_t& layer : plan.layers) layer = chosen_layer(layer, num_layers, argument + ".layers");
   if (plan.rows.size(0) != 1 && plan.rows.size(0) != static_cast<int64_t>(plan.layers.size())) {
     refuse(argument + ".vector",
            "it has " + std::to_string(plan.rows.size(0)) + " rows for " +
@@ -130,7 +121,7 @@ SteeringPlan plan_steering(const SteeringInput& input, int64_t num_layers,
                "one row)");
   }
   site_of(plan.site, plan.layers[0], argument);
-  parse_places(plan.positions, 1'000'000);
+  parse_places(plan.positions, 1'000'000, argument + ".positions");
   return plan;
 }
 
@@ -158,32 +149,42 @@ std::string keep_steering(const SteeringPlan& plan) {
       .uri;
 }
 
-rt::TokenPlaces parse_places(const std::string& positions, int64_t prompt_tokens) {
+int64_t chosen_layer(int64_t layer, int64_t count, const std::string& argument) {
+  const int64_t at = layer < 0 ? layer + count : layer;
+  if (at < 0 || at >= count) {
+    refuse(argument, std::to_string(layer) + " is none: the model's layers are 0 to " +
+                         std::to_string(count - 1) + ", or -1 to " + std::to_string(-count) +
+                         " from the end");
+  }
+  return at;
+}
+
+rt::TokenPlaces parse_places(const std::string& positions, int64_t prompt_tokens,
+                             const std::string& argument, std::string_view known) {
   if (positions == "all") return {};
   if (positions == "prompt") return {.end = prompt_tokens};
   if (positions == "generated") return {.begin = prompt_tokens};
   if (positions == "last") return {.begin = prompt_tokens - 1, .end = prompt_tokens};
+  const auto refuse_all = [&] {
+    refuse(argument, "\"" + cut_utf8(positions, 60) + "\" is none: give " + std::string(known));
+  };
   rt::TokenPlaces places;
   std::string_view rest = positions;
   for (;;) {
     while (rest.starts_with(' ')) rest.remove_prefix(1);
     int64_t place = 0;
     const auto [end, problem] = std::from_chars(rest.data(), rest.data() + rest.size(), place);
-    if (problem != std::errc())
-      throw ToolError("positions \"" + cut_utf8(positions, 60) +
-                      "\" are none: " + std::string(kNamed));
+    if (problem != std::errc()) refuse_all();
     rest.remove_prefix(static_cast<size_t>(end - rest.data()));
-    if (place < 0) place += prompt_tokens;
-    if (place < 0 || place >= prompt_tokens) {
-      throw ToolError("positions \"" + cut_utf8(positions, 60) + "\": the text has tokens 0 to " +
-                      std::to_string(prompt_tokens - 1));
+    const int64_t at = place < 0 ? place + prompt_tokens : place;
+    if (at < 0 || at >= prompt_tokens) {
+      refuse(argument, std::to_string(place) + " is none: the text has tokens 0 to " +
+                           std::to_string(prompt_tokens - 1));
     }
-    places.list.push_back(place);
+    places.list.push_back(at);
     while (rest.starts_with(' ')) rest.remove_prefix(1);
     if (rest.empty()) break;
-    if (rest[0] != ',')
-      throw ToolError("positions \"" + cut_utf8(positions, 60) +
-                      "\" are none: " + std::string(kNamed));
+    if (rest[0] != ',') refuse_all();
     rest.remove_prefix(1);
   }
   std::ranges::sort(places.list);

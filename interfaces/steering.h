@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "gpu_runtime/taps.h"
@@ -24,7 +25,9 @@ struct SteeringInput {
 GPUMCP_DESCRIBE_DOC(
     SteeringInput, (handle, "URI that steer or ablate_direction gave; needs nothing else."),
     (vector, "Inline: URI of a vector as wide as the model, or of a row for each of `layers`."),
-    (layers, "Inline: the layers, from 0; left out, ablation takes all."),
+    (layers,
+     "Inline: the layers, from the end where negative; left out: the middle one, all of an "
+     "ablation, or one for each row of `vector` where it has as many."),
     (strength, "Inline: factor of the vector, default 1; negative steers away."),
     (mode, "Inline: add (default), or ablate: take the direction out."),
     (positions,
@@ -46,10 +49,19 @@ GPUMCP_RUNTIME_API SteeringPlan plan_steering(const SteeringInput& input, int64_
 // The handle's URI.
 GPUMCP_RUNTIME_API std::string keep_steering(const SteeringPlan& plan);
 
+// A layer as a caller names it, from the end where negative. ToolError names the argument, and the
+// layers that there are.
+GPUMCP_RUNTIME_API int64_t chosen_layer(int64_t layer, int64_t count, const std::string& argument);
+
 // Token places of a text whose prompt has so many tokens: all, prompt, generated, last, or indices
-// joined by commas, from the prompt's end where negative. ToolError for anything else.
+// joined by commas, from the prompt's end where negative. ToolError for anything else: it names the
+// argument, and `known` as what it may be.
+inline constexpr std::string_view kSteeredPlaces =
+    "all, prompt, generated, last, or indices such as 0,5,-1";
 GPUMCP_RUNTIME_API gpu_runtime::TokenPlaces parse_places(const std::string& positions,
-                                                         int64_t prompt_tokens);
+                                                         int64_t prompt_tokens,
+                                                         const std::string& argument,
+                                                         std::string_view known = kSteeredPlaces);
 
 // What all of them do to one text, in their order; null where there are none.
 GPUMCP_RUNTIME_API std::shared_ptr<gpu_runtime::RowTaps> steering_taps(

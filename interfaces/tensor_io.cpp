@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "gpu_runtime/runtime.h"
+#include "interfaces/result_size.h"
 
 namespace gpumcp::interfaces {
 
@@ -43,7 +44,7 @@ KeptTensor keep_tensor(const at::Tensor& tensor, const std::string& name,
                        const std::string& description) {
   const gpu_runtime::ArtifactInfo info = gpu_runtime::put_tensor(tensor, name, description);
   return {.uri = info.uri,
-          .name = name,
+          .name = cut_text(name, 80, 80),
           .shape = info.shape,
           .dtype = info.dtype,
           .norm = shown(tensor.to(at::kDouble).norm().item<double>()),

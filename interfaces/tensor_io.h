@@ -34,7 +34,7 @@ struct KeptTensor {
 };
 GPUMCP_DESCRIBE_DOC(KeptTensor,
                     (uri, "Names the tensor for other tools; resources/read gives it as .npy."),
-                    (name, "What it is."), (shape, "Its dimensions."),
+                    (name, "What it is, the first 80 characters."), (shape, "Its dimensions."),
                     (dtype, "Type of its values."),
                     (norm, "Euclidean length of all values; absent if one is not finite."),
                     (preview, "Its first 6 values; null stands for NaN and infinity."))

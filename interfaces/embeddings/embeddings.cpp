@@ -8,22 +8,6 @@ namespace {
 
 constexpr const char* kModel = "sentence-transformers/all-MiniLM-L6-v2";
 
-// What a character costs inside a JSON string.
-size_t json_bytes(unsigned char first, size_t length) {
-  switch (first) {
-    case '"':
-    case '\\':
-    case '\b':
-    case '\f':
-    case '\n':
-    case '\r':
-    case '\t':
-      return 2;
-    default:
-      return first < 0x20 ? 6 : length;
-  }
-}
-
 // Neither a model for text nor a reranker. A reranker that was given alone was meant for rerank.
 std::string choose_embedder(const Interface& interface) {
   using gpu_runtime::is_cross_encoder;
@@ -58,18 +42,6 @@ Vectors Embedder::encode(const std::vector<std::string>& texts,
 
 int64_t Embedder::max_tokens() const {
   return static_cast<int64_t>(model.max_seq_length().value_or(0));
-}
-
-std::string cut_text(std::string_view text, size_t characters, size_t max_bytes) {
-  size_t at = 0, bytes = 0;
-  for (size_t n = 0; n < characters && at < text.size(); ++n) {
-    const auto first = static_cast<unsigned char>(text[at]);
-    const size_t length = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-    bytes += json_bytes(first, length);
-    if (bytes > max_bytes) break;
-    at += length;
-  }
-  return std::string(text.substr(0, at));
 }
 
 gpu_runtime::SentenceEncodeOptions encode_options(std::optional<int64_t> dims,

@@ -9,6 +9,7 @@
 
 #include "interfaces/embeddings/cosine.h"
 #include "interfaces/interface.h"
+#include "interfaces/result_size.h"
 
 namespace gpumcp::interfaces {
 
@@ -35,10 +36,6 @@ struct Embedder {
                  const gpu_runtime::SentenceEncodeOptions& options = {}) const;
   int64_t max_tokens() const;  // 0: no limit is known
 };
-
-// The first `characters` code points of valid UTF-8, fewer where they would take more than
-// `max_bytes` in JSON.
-std::string cut_text(std::string_view text, size_t characters, size_t max_bytes);
 
 mcp::ToolAnnotations read_only(std::string title);
 

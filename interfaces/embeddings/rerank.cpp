@@ -12,7 +12,7 @@ namespace gpumcp::interfaces {
 namespace {
 
 constexpr const char* kReranker = "cross-encoder/ms-marco-MiniLM-L6-v2";
-constexpr size_t kRerankedBytes = 1000, kRerankedCharacters = 80;
+constexpr size_t kRerankedCharacters = 80;
 
 struct RankedText {
   int64_t index;
@@ -34,12 +34,6 @@ GPUMCP_DESCRIBE_DOC(Reranked, (matches, "Best first."), (model, "The cross-encod
                     (truncated,
                      "How many of them were longer, with the query, than the model reads; the "
                      "ends did not count."))
-
-size_t reranked_size(const Reranked& value) {
-  std::string out;
-  mcp::JsonType<Reranked>::append(out, value);
-  return out.size();
-}
 
 Reranked rerank(const gpu_runtime::CrossEncoder& model, const std::string& name,
                 const std::string& query, const std::vector<std::string>& texts, int64_t top_k) {
@@ -67,9 +61,7 @@ Reranked rerank(const gpu_runtime::CrossEncoder& model, const std::string& name,
          .score = std::round(scored.scores[at] * 1e6) / 1e6,
          .text = cut_text(texts[at], kRerankedCharacters, 4 * kRerankedCharacters)});
   }
-  // The worst lose their text first.
-  for (size_t i = out.matches.size(); i-- > 0 && reranked_size(out) > kRerankedBytes;)
-    out.matches[i].text.reset();
+  fit_matches(out, out.matches);  // the worst lose their text first
   return out;
 }
 

@@ -49,7 +49,7 @@ struct Found {
 GPUMCP_DESCRIBE_DOC(Found, (matches, "Best first."), (compared, "Rows of the corpus."))
 
 constexpr size_t kMaxQueries = 16, kMaxResults = 64;
-constexpr size_t kResultBytes = 1000, kMatchCharacters = 80, kShortCharacters = 24;
+constexpr size_t kMatchCharacters = 80, kShortCharacters = 24;
 constexpr std::string_view kArtifacts = "gpumcp://artifacts/";
 
 // How texts become vectors, on either side; `dims` also cuts what artifacts hold.
@@ -201,18 +201,14 @@ std::pair<Rows, Rows> gather(const Embedder& embedder, const std::vector<std::st
   return out;
 }
 
-size_t json_size(const Similarity& value) {
-  std::string out;
-  mcp::JsonType<Similarity>::append(out, value);
-  return out.size();
-}
-
 // Leaves out what is only for reading, until the result is small.
 void shorten(Similarity& value) {
-  if (json_size(value) <= kResultBytes) return;
-  for (Ranked& ranked : value.results) {
-    for (Match& match : ranked.matches) match.text.reset();
+  std::vector<std::optional<std::string>*> texts;
+  const size_t k = value.results[0].matches.size();
+  for (size_t rank = 0; rank < k; ++rank) {  // each query's worst match loses its text first
+    for (Ranked& ranked : value.results) texts.push_back(&ranked.matches[rank].text);
   }
+  fit_texts(value, texts);
   if (json_size(value) <= kResultBytes) return;
   for (Ranked& ranked : value.results) {
     if (!is_artifact(ranked.query))
@@ -222,6 +218,7 @@ void shorten(Similarity& value) {
 
 // What is still too large keeps each query's best matches, and the others behind a URI.
 void put_aside(Similarity& value, const Embedder& embedder, const Context& context) {
+  shorten(value);
   if (json_size(value) <= kResultBytes) return;
   const size_t k = value.results[0].matches.size();
   Matrix table{.dims = 2};
@@ -234,11 +231,16 @@ void put_aside(Similarity& value, const Embedder& embedder, const Context& conte
   const auto queries = static_cast<int64_t>(value.results.size());
   value.all = deliver("ref", table, {queries, static_cast<int64_t>(k), 2}, embedder, context).uri;
   for (Ranked& ranked : value.results) ranked.query.clear();
-  for (size_t left = k; left > 1 && json_size(value) > kResultBytes; --left) {
-    for (Ranked& ranked : value.results) ranked.matches.resize(left - 1);
-  }
+  size_t left = k;
+  fit_result(value, [&] {
+    if (left == 1) return false;
+    --left;
+    for (Ranked& ranked : value.results) ranked.matches.resize(left);
+    return true;
+  });
 }
 
+// All of it, however large.
 Similarity similarity(const Embedder& embedder, const std::vector<std::string>& queries,
                       const std::vector<std::string>& corpus, int64_t top_k, const How& how) {
   const mcp::JsonPath root{nullptr, "arguments"};
@@ -260,7 +262,6 @@ Similarity similarity(const Embedder& embedder, const std::vector<std::string>& 
     }
     out.results.push_back(std::move(ranked));
   }
-  shorten(out);
   return out;
 }
 
@@ -280,9 +281,10 @@ Found search(const Embedder& embedder, const std::string& query,
   if (all.results.size() != 1)
     throw ToolError("arguments.query: it names " + std::to_string(all.results.size()) +
                     " vectors; search takes one query, similarity several");
-  std::vector<Match> matches = std::move(all.results[0].matches);
-  std::erase_if(matches, [&](const Match& match) { return match.score < min_score; });
-  return {std::move(matches), all.compared};
+  Found out{std::move(all.results[0].matches), all.compared};
+  std::erase_if(out.matches, [&](const Match& match) { return match.score < min_score; });
+  fit_matches(out, out.matches);
+  return out;
 }
 
 }  // namespace

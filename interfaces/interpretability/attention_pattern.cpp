@@ -1,6 +1,7 @@
 // attention_pattern: which tokens look at which.
 #include "interfaces/interpretability/interpretability.h"
 #include "interfaces/picture.h"
+#include "interfaces/result_size.h"
 #include "interfaces/tensor_io.h"
 
 namespace gpumcp::interfaces {
@@ -39,15 +40,16 @@ mcp::WithContent<Pattern> attention_pattern(const Subject& subject, const std::s
     throw ToolError("a pattern of " + std::to_string(n) + " tokens: the limit is " +
                     std::to_string(kMaxTokens) + "; shorten the text");
   }
-  layer = chosen_layers({layer}, subject.layers())[0];
+  layer = chosen_layer(layer, subject.layers(), "layer");
   std::vector<rt::TokenRow> rows;
   rows.push_back(subject.row(ids, {{{{rt::SiteKind::pattern, layer}, {}}}, {}}));
   at::Tensor pattern = subject.model.capture(std::move(rows)).at(0).at(0).to(at::kCPU);
   if (head) {
     const int64_t heads = pattern.size(0), at = *head < 0 ? *head + heads : *head;
     if (at < 0 || at >= heads) {
-      throw ToolError("arguments.head: " + std::to_string(*head) + " is none: they are 0 to " +
-                      std::to_string(heads - 1));
+      throw ToolError("arguments.head: " + std::to_string(*head) +
+                      " is none: the layer's heads are 0 to " + std::to_string(heads - 1) +
+                      ", or -1 to " + std::to_string(-heads) + " from the end");
     }
     pattern = pattern[at];
   }
@@ -62,7 +64,7 @@ mcp::WithContent<Pattern> attention_pattern(const Subject& subject, const std::s
   const at::Tensor order = std::get<1>(last.sort(true, 0, true));
   for (int64_t i = 0; i < std::min(kKeysShown, n); ++i) {
     const int64_t token = order[i].item<int64_t>();
-    out.last_token.push_back({token, cut_utf8(subject.token(ids[static_cast<size_t>(token)]), 20),
+    out.last_token.push_back({token, cut_word(subject.token(ids[static_cast<size_t>(token)])),
                               *shown(last[token].item<double>())});
   }
   out.on_first = *shown(mean.select(1, 0).mean().item<double>());
@@ -91,7 +93,9 @@ void expose_attention_pattern(Interface& interface, const Subject& subject) {
         return attention_pattern(subject, text, layer, head, chat);
       },
       arg("text", "The text.").min_length(1), arg("layer", "Which, from the end where negative."),
-      arg("head", "Which, from 0; left out: all, and their mean in the picture."), chat_arg());
+      arg("head",
+          "Which, from the end where negative; left out: all, and their mean in the picture."),
+      chat_arg());
 }
 
 }  // namespace gpumcp::interfaces

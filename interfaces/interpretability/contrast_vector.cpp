@@ -14,10 +14,14 @@ namespace rt = gpu_runtime;
 
 struct LayerContrast {
   int64_t layer;
-  double norm, effect, accuracy;
+  double norm;
+  std::optional<double> effect;
+  double accuracy;
 };
 GPUMCP_DESCRIBE_DOC(LayerContrast, (layer, "Which."), (norm, "Length of its vector."),
-                    (effect, "How far apart the two sets lie along it, in standard deviations."),
+                    (effect,
+                     "How far apart the two sets lie along it, in standard deviations; left out "
+                     "where the texts of a set do not differ, as with one text a side."),
                     (accuracy, "Part of the texts that lie on their own side of the middle."))
 
 struct ContrastVector {
@@ -31,8 +35,9 @@ GPUMCP_DESCRIBE_DOC(ContrastVector, (uri, "The vectors: mean of positive less me
                     (shape, "[d] for one layer, else [layers, d]."), (axes, "What they are."),
                     (layers, "Up to 8 of them, by effect; ordered by layer."),
                     (best_layer,
-                     "Where the sets lie farthest apart; its row is "
-                     "uri?slice=INDEX among the layers asked for."))
+                     "Where the sets lie farthest apart by effect (without one: by norm, beside "
+                     "the hidden states' own); its row is uri?slice=INDEX among the layers asked "
+                     "for."))
 
 constexpr size_t kLayersShown = 8;
 
@@ -62,19 +67,35 @@ double deviation(const at::Tensor& values) {
   return values.numel() > 1 ? values.std(/*unbiased=*/true).item<double>() : 0;
 }
 
-LayerContrast describe(int64_t layer, const at::Tensor& vector, const at::Tensor& positive,
-                       const at::Tensor& negative) {
+// What is told of a layer, and how far apart the sets lie there, to compare layers by.
+struct Measured {
+  LayerContrast told;
+  double apart;
+};
+
+Measured measure(int64_t layer, const at::Tensor& vector, const at::Tensor& positive,
+                 const at::Tensor& negative) {
   const double norm = vector.norm().item<double>();
   const at::Tensor unit = vector / std::max(norm, 1e-12);
   const at::Tensor a = positive.matmul(unit), b = negative.matmul(unit);
   const double middle = (a.mean() + b.mean()).item<double>() / 2;
-  const double spread = std::sqrt((std::pow(deviation(a), 2) + std::pow(deviation(b), 2)) / 2);
+  // A single text does not vary; the other set's spread then stands for both.
+  const double va = std::pow(deviation(a), 2), vb = std::pow(deviation(b), 2);
+  const double spread =
+      std::sqrt(a.numel() > 1 && b.numel() > 1 ? (va + vb) / 2 : std::max(va, vb));
   const auto right = a.gt(middle).sum().item<int64_t>() + b.lt(middle).sum().item<int64_t>();
-  return {
-      .layer = layer,
-      .norm = *shown(norm),
-      .effect = *shown((a.mean() - b.mean()).item<double>() / std::max(spread, 1e-6 + norm * 1e-6)),
-      .accuracy = *shown(static_cast<double>(right) / static_cast<double>(a.numel() + b.numel()))};
+  const double length = (positive.norm(2, 1).mean() + negative.norm(2, 1).mean()).item<double>();
+  Measured out{.told = {.layer = layer,
+                        .norm = *shown(norm),
+                        .effect = {},
+                        .accuracy = *shown(static_cast<double>(right) /
+                                           static_cast<double>(a.numel() + b.numel()))},
+               .apart = norm / std::max(length, 1e-12)};
+  if (spread > 1e-6 * norm && spread > 0) {
+    out.apart = (a.mean() - b.mean()).item<double>() / spread;
+    out.told.effect = shown(out.apart);
+  }
+  return out;
 }
 
 mcp::WithContent<ContrastVector> contrast_vector(
@@ -96,14 +117,17 @@ mcp::WithContent<ContrastVector> contrast_vector(
   const auto count = static_cast<int64_t>(positive.size());
   const at::Tensor a = all.narrow(0, 0, count), b = all.narrow(0, count, all.size(0) - count);
   at::Tensor vectors = a.mean(0) - b.mean(0);
-  ContrastVector out{.best_layer = 0};
+  std::vector<Measured> measured;
   for (size_t i = 0; i < layers.size(); ++i) {
     const auto at = static_cast<int64_t>(i);
-    out.layers.push_back(describe(layers[i], vectors[at], a.select(1, at), b.select(1, at)));
+    measured.push_back(measure(layers[i], vectors[at], a.select(1, at), b.select(1, at)));
   }
-  std::ranges::stable_sort(out.layers, std::greater<>(), &LayerContrast::effect);
-  out.best_layer = out.layers[0].layer;
-  out.layers.resize(std::min(out.layers.size(), kLayersShown));
+  std::ranges::stable_sort(measured, std::greater<>(), [](const Measured& one) {
+    return std::pair(one.told.effect.has_value(), one.apart);
+  });
+  ContrastVector out{.best_layer = measured[0].told.layer};
+  measured.resize(std::min(measured.size(), kLayersShown));
+  for (const Measured& one : measured) out.layers.push_back(one.told);
   std::ranges::sort(out.layers, std::less<>(), &LayerContrast::layer);
   if (normalize) vectors = vectors / vectors.norm(2, 1, true).clamp_min(1e-12);
   out.axes = {"layer", "value"};

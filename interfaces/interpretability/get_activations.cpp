@@ -29,6 +29,7 @@ GPUMCP_DESCRIBE_DOC(Activations, (uri, "Names the tensor for other tools."),
                     (preview, "The first 6 values."))
 
 constexpr size_t kCountsShown = 16;
+constexpr std::string_view kReadPlaces = "last, mean, all, or indices such as 0,5,-1";
 constexpr int64_t kMaxValues = int64_t{1} << 27;  // half a gigabyte
 
 // "blocks.*.hook_mlp_out" stands for one in each layer.
@@ -79,7 +80,8 @@ mcp::WithContent<Activations> get_activations(const Subject& subject, const Read
   int64_t places = 0;
   for (std::vector<int32_t>& ids : encode_all(subject, reading)) {
     const auto count = static_cast<int64_t>(ids.size());
-    const rt::TokenPlaces where = mean ? rt::TokenPlaces() : parse_places(positions, count);
+    const rt::TokenPlaces where =
+        mean ? rt::TokenPlaces() : parse_places(positions, count, "positions", kReadPlaces);
     places += where.list.empty() ? std::min(where.end, count) - std::min(where.begin, count)
                                  : static_cast<int64_t>(where.list.size());
     rt::RowTaps taps;
@@ -101,7 +103,9 @@ mcp::WithContent<Activations> get_activations(const Subject& subject, const Read
     std::vector<at::Tensor> by_site;
     for (const at::Tensor& one : of_text) {
       if (!one.defined())
-        throw ToolError("positions \"" + positions + "\" name no token that the model reads here");
+        throw ToolError("arguments.positions: \"" + positions +
+                        "\" names no token that the model reads here: give " +
+                        std::string(kReadPlaces));
       const at::Tensor wide = one.to(at::kCPU, at::kFloat);
       by_site.push_back(mean || positions == "last" ? wide.mean(0) : wide);
       if (by_site.back().sizes() != by_site[0].sizes())

@@ -46,14 +46,7 @@ int32_t Subject::first_token(const std::string& text, std::string_view argument)
 
 std::vector<int64_t> chosen_layers(const std::vector<int64_t>& layers, int64_t count) {
   std::vector<int64_t> out;
-  for (int64_t layer : layers) {
-    const int64_t at = layer < 0 ? layer + count : layer;
-    if (at < 0 || at >= count) {
-      throw ToolError("arguments.layers: " + std::to_string(layer) +
-                      " is none: the model's layers are 0 to " + std::to_string(count - 1));
-    }
-    out.push_back(at);
-  }
+  for (const int64_t layer : layers) out.push_back(chosen_layer(layer, count, "layers"));
   for (int64_t i = 0; layers.empty() && i < count; ++i) out.push_back(i);
   std::ranges::sort(out);
   const auto repeated = std::ranges::unique(out);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "interfaces/interpretability/interpretability.h"
+#include "interfaces/result_size.h"
 #include "interfaces/tensor_io.h"
 
 namespace gpumcp::interfaces {
@@ -27,17 +28,17 @@ struct Lens {
   std::string token;
   std::vector<LensLayer> layers;
 };
-GPUMCP_DESCRIBE_DOC(Lens, (token, "The one behind which it is asked."), (layers, "In order."))
+GPUMCP_DESCRIBE_DOC(Lens, (token, "The one behind which it is asked."),
+                    (layers, "In order; where all do not fit: some, evenly, the last always."))
 
-constexpr int64_t kReadingsShown = 8;
+constexpr size_t kReadingsShown = 8;
 
-// At most kReadingsShown of them, evenly, the last one always.
-std::vector<int64_t> some_of(const std::vector<int64_t>& layers) {
-  const auto count = static_cast<int64_t>(layers.size());
-  if (count <= kReadingsShown) return layers;
-  std::vector<int64_t> out;
-  for (int64_t i = 0; i < kReadingsShown; ++i)
-    out.push_back(layers[static_cast<size_t>((i + 1) * count / kReadingsShown - 1)]);
+// At most so many of them, evenly, the last one always.
+template <class T>
+std::vector<T> some_of(const std::vector<T>& all, size_t most) {
+  if (all.size() <= most) return all;
+  std::vector<T> out;
+  for (size_t i = 0; i < most; ++i) out.push_back(all[(i + 1) * all.size() / most - 1]);
   return out;
 }
 
@@ -50,16 +51,17 @@ Lens logit_lens(const Subject& subject, const std::string& text, int64_t positio
   const int64_t place = position < 0 ? position + count : position;
   if (place < 0 || place >= count) {
     throw ToolError("arguments.position: " + std::to_string(position) +
-                    ": the text has tokens 0 to " + std::to_string(count - 1));
+                    " is none: the text has tokens 0 to " + std::to_string(count - 1));
   }
-  const std::vector<int64_t> layers = some_of(chosen_layers(wanted, subject.layers()));
+  const std::vector<int64_t> layers =
+      some_of(chosen_layers(wanted, subject.layers()), kReadingsShown);
   rt::RowTaps taps;
   if (const auto steered = steering_taps(steering, subject.layers(), count)) taps = *steered;
   for (const int64_t layer : layers)
     taps.captures.push_back({{rt::SiteKind::resid_post, layer}, {.list = {place}}, true});
   std::optional<int32_t> wanted_token;
   if (target) wanted_token = subject.first_token(*target, "target");
-  Lens out{.token = subject.token(ids[static_cast<size_t>(place)]), .layers = {}};
+  Lens out{.token = cut_word(subject.token(ids[static_cast<size_t>(place)])), .layers = {}};
   std::vector<rt::TokenRow> rows;
   rows.push_back(subject.row(std::move(ids), std::move(taps)));
   const auto captured = subject.model.capture(std::move(rows)).at(0);
@@ -68,7 +70,7 @@ Lens logit_lens(const Subject& subject, const std::string& text, int64_t positio
     auto [best, where] = at::topk(p, top_k);
     LensLayer layer{.layer = layers[i], .tokens = {}, .probabilities = {}};
     for (int64_t k = 0; k < top_k; ++k) {
-      layer.tokens.push_back(cut_utf8(subject.token(where[k].item<int32_t>()), 20));
+      layer.tokens.push_back(cut_word(subject.token(where[k].item<int32_t>())));
       layer.probabilities.push_back(*shown(best[k].item<double>()));
     }
     if (wanted_token) {
@@ -78,6 +80,10 @@ Lens logit_lens(const Subject& subject, const std::string& text, int64_t positio
     }
     out.layers.push_back(std::move(layer));
   }
+  fit_result(out, [&] {  // long tokens, three a layer: fewer layers
+    out.layers = some_of(out.layers, out.layers.size() - 1);
+    return out.layers.size() > 1;
+  });
   return out;
 }
 

@@ -9,6 +9,7 @@
 
 #include "interfaces/interpretability/interpretability.h"
 #include "interfaces/picture.h"
+#include "interfaces/result_size.h"
 #include "interfaces/tensor_io.h"
 
 namespace gpumcp::interfaces {
@@ -117,7 +118,7 @@ mcp::WithContent<Patching> patch(const Subject& subject, const std::string& clea
       const double effect = (measure(patched[next++][0]) - out.corrupted) / whole;
       effects.mutable_data_ptr<double>()[static_cast<int64_t>(i) * n + token] = effect;
       all.push_back({layers[i], token,
-                     cut_utf8(subject.token(corrupted[static_cast<size_t>(token)]), 20), effect});
+                     cut_word(subject.token(corrupted[static_cast<size_t>(token)])), effect});
     }
   }
   std::ranges::stable_sort(all, std::greater<>(), &Effect::effect);

@@ -1,5 +1,6 @@
 // steer and ablate_direction: handles that later calls name; nothing changes until they do.
 #include "interfaces/interpretability/interpretability.h"
+#include "interfaces/result_size.h"
 #include "interfaces/tensor_io.h"
 
 namespace gpumcp::interfaces {
@@ -16,7 +17,7 @@ struct SteeringHandle {
 GPUMCP_DESCRIBE_DOC(SteeringHandle, (handle, "Names this steering in the session's later calls."),
                     (mode, "add or ablate."), (layers, "Where it acts, up to 12."),
                     (strength, "Factor of the vector."), (site, "Where in a layer."),
-                    (positions, "On which tokens."),
+                    (positions, "On which tokens; the first 60 characters."),
                     (vector_norm,
                      "Length of the vector (of the first, of several): compare "
                      "with get_activations' mean_norms."),
@@ -49,7 +50,7 @@ SteeringHandle keep(const Subject& subject, const SteeringInput& input) {
                      .layers = plan.layers,
                      .strength = plan.strength,
                      .site = plan.site,
-                     .positions = plan.positions,
+                     .positions = cut_text(plan.positions, 60, 60),
                      .vector_norm = *shown(plan.rows[0].norm().item<double>()),
                      .use =
                          "pass steering: [{\"handle\": …}] to generate, chat, next_tokens, "
@@ -76,17 +77,22 @@ void expose_steer(Interface& interface, const Subject& subject) {
        .annotations = tensor_tool("Steer")},
       [subject](const TensorRef& vector, const std::vector<int64_t>& layers, double strength,
                 const std::string& positions, const std::string& site) {
-        return keep(subject, {.vector = vector,
-                              .layers = layers,
-                              .strength = strength,
-                              .mode = "add",
-                              .positions = positions,
-                              .site = site});
+        SteeringInput input{.vector = vector,
+                            .strength = strength,
+                            .mode = "add",
+                            .positions = positions,
+                            .site = site};
+        if (!layers.empty()) input.layers = layers;
+        return keep(subject, input);
       },
       arg("vector",
           "URI of a vector, of contrast_vector or another tool; or of a row for "
           "each layer."),
-      arg("layers", "Which layers, from 0.").min_items(1).max_items(1000),
+      arg("layers",
+          "Which layers, from the end where negative; left out: the middle one, or all where the "
+          "vector has a row for each.",
+          std::vector<int64_t>())
+          .max_items(1000),
       arg("strength", "Factor of the vector; negative steers away.", 1.0)
           .minimum(-1e6)
           .maximum(1e6),
@@ -109,7 +115,9 @@ void expose_steer(Interface& interface, const Subject& subject) {
         return keep(subject, input);
       },
       arg("vector", "URI of the direction; its length does not matter."),
-      arg("layers", "Which layers, from 0; left out: all.", std::vector<int64_t>()).max_items(1000),
+      arg("layers", "Which layers, from the end where negative; left out: all.",
+          std::vector<int64_t>())
+          .max_items(1000),
       arg("strength", "1 takes all of it out, 0.5 half.", 1.0).minimum(-10).maximum(10),
       places_arg(),
       arg("site",

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "interfaces/language_model/language_model.h"
+#include "interfaces/result_size.h"
 
 namespace gpumcp::interfaces {
 namespace {
@@ -17,9 +18,11 @@ GPUMCP_DESCRIBE_DOC(NextToken, (token, "Its text."), (id, "Its number."),
 struct NextTokens {
   int64_t prompt_tokens;
   std::vector<NextToken> tokens;
+  std::optional<int64_t> left_out;
 };
 GPUMCP_DESCRIBE_DOC(NextTokens, (prompt_tokens, "Tokens of the text."),
-                    (tokens, "The likeliest next tokens, the likeliest first."))
+                    (tokens, "The likeliest next tokens, the likeliest first."),
+                    (left_out, "The least likely of them that did not fit here."))
 
 }  // namespace
 
@@ -36,7 +39,13 @@ void expose_next_tokens(Interface& interface, const LanguageModel& lm) {
         rows[0].taps = lm.taps(steering, adapter, static_cast<int64_t>(rows[0].ids.size()));
         NextTokens out{.prompt_tokens = static_cast<int64_t>(rows[0].ids.size()), .tokens = {}};
         for (const auto& [id, probability] : lm.model.next_tokens(rows[0], top_k))
-          out.tokens.push_back({token_text(lm, id), id, std::round(probability * 1e6) / 1e6});
+          out.tokens.push_back(
+              {cut_word(token_text(lm, id)), id, std::round(probability * 1e6) / 1e6});
+        fit_result(out, [&] {
+          out.tokens.pop_back();
+          out.left_out = out.left_out.value_or(0) + 1;
+          return out.tokens.size() > 1;
+        });
         return out;
       },
       arg("text", "The text so far.").min_length(1),

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "interfaces/language_model/language_model.h"
+#include "interfaces/result_size.h"
 
 namespace gpumcp::interfaces {
 namespace {
@@ -35,12 +36,21 @@ void expose_tokenize(Interface& interface, const LanguageModel& lm) {
         for (const int32_t id : ids) {
           std::string token = token_text(lm, id);
           bytes += token.size();
-          if (out.ids.size() == kShown || bytes > kShownBytes) break;
+          if (out.ids.size() == kShown || bytes > kShownBytes) break;  // the rest would not fit
           out.ids.push_back(id);
           out.tokens.push_back(std::move(token));
         }
-        if (out.ids.size() < ids.size())
-          out.left_out = static_cast<int64_t>(ids.size() - out.ids.size());
+        const auto count_left_out = [&] {
+          if (out.ids.size() < ids.size())
+            out.left_out = static_cast<int64_t>(ids.size() - out.ids.size());
+        };
+        count_left_out();
+        fit_result(out, [&] {  // control characters cost six bytes each
+          out.ids.pop_back();
+          out.tokens.pop_back();
+          count_left_out();
+          return !out.ids.empty();
+        });
         return out;
       },
       arg("text", "The text."),

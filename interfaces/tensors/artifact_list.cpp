@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "gpu_runtime/runtime.h"
+#include "interfaces/result_size.h"
 #include "interfaces/tensor_io.h"
 #include "interfaces/tensors/tensors.h"
 
@@ -54,7 +55,7 @@ ArtifactPage list(int64_t skip) {
     }
     const auto left = std::chrono::duration_cast<std::chrono::seconds>(all[i].expires - now);
     out.artifacts.push_back({.uri = all[i].uri,
-                             .name = cut_utf8(all[i].name, kNameBytes),
+                             .name = cut_text(all[i].name, kNameBytes, kNameBytes),
                              .shape = all[i].shape,
                              .bytes = static_cast<int64_t>(all[i].nbytes),
                              .expires_in_s = left.count()});

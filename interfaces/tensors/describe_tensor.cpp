@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "gpu_runtime/runtime.h"
+#include "interfaces/result_size.h"
 #include "interfaces/tensor_io.h"
 #include "interfaces/tensors/tensors.h"
 
@@ -45,14 +46,14 @@ TensorDescription describe(const TensorRef& given) {
   const at::Tensor& tensor = given.tensor();
   const auto kept = gpu_runtime::Runtime::current().artifacts().get(
       uri.substr(0, uri.find('?')), gpu_runtime::CallScope::current_limits().caller);
-  TensorDescription out{.name = kept->name,
+  TensorDescription out{.name = cut_text(kept->name, 80, 80),
                         .shape = tensor.sizes().vec(),
                         .dtype = gpu_runtime::dtype_name(tensor),
                         .count = tensor.numel(),
                         .zeros = 0,
                         .not_finite = 0,
                         .preview = preview_of(tensor)};
-  if (!kept->description.empty()) out.about = cut_utf8(kept->description, kAboutBytes);
+  if (!kept->description.empty()) out.about = cut_text(kept->description, kAboutBytes, kAboutBytes);
   at::Tensor all = tensor.to(at::kDouble).flatten();
   all = all.masked_select(at::isfinite(all));
   out.not_finite = out.count - all.numel();

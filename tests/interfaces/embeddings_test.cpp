@@ -166,6 +166,45 @@ TEST_CASE("a prompt that the model does not have is refused by name") {
   CHECK(said.find("no_such_prompt") != std::string::npos);
 }
 
+TEST_CASE("a model's prompts go before texts, each side's its own") {
+  Worker& prompted = Worker::start({"embeddings"}, {{"default_model", "prompted"}});
+  auto vector = [&](Json arguments) {
+    arguments["output"] = "inline";
+    return prompted.value("get_embedding", arguments)["embedding"].get<std::vector<float>>();
+  };
+  const auto plain = vector({{"text", "the dog"}});
+  const auto query = vector({{"text", "the dog"}, {"prompt", "query"}});
+  CHECK(query != plain);
+  CHECK(query == vector({{"text", "where is the dog"}}));
+  const Json many = prompted.value("get_embeddings", {{"texts", {"the dog"}}, {"prompt", "query"}});
+  CHECK(max_difference(parse_npy(prompted.read_bytes(many["uri"])).values, query) < 1e-6);
+
+  const std::vector<std::string> corpus{"sat on the mat", "barked at the moon"};
+  const std::vector<std::string> whole{"the cat sat on the mat", "the cat barked at the moon"};
+  const Json asked = {
+      {"query", "the dog"}, {"corpus", corpus}, {"prompt", "query"}, {"corpus_prompt", "document"}};
+  const Json found = prompted.value("search", asked)["matches"];
+  const Json by_hand =
+      prompted.value("search", {{"query", "where is the dog"}, {"corpus", whole}})["matches"];
+  const Json unprompted =
+      prompted.value("search", {{"query", "the dog"}, {"corpus", corpus}})["matches"];
+  REQUIRE(found.size() == 2);
+  for (size_t i = 0; i < 2; ++i) {
+    CHECK(found[i]["index"] == by_hand[i]["index"]);
+    CHECK(found[i]["score"].get<double>() ==
+          doctest::Approx(by_hand[i]["score"].get<double>()).epsilon(1e-5));
+    CHECK(found[i]["text"] == corpus[found[i]["index"].get<size_t>()]);  // as they were given
+  }
+  CHECK(found[0]["score"] != unprompted[0]["score"]);
+  const Json similar = prompted.value("similarity", {{"queries", {"the dog"}},
+                                                     {"corpus", corpus},
+                                                     {"prompt", "query"},
+                                                     {"corpus_prompt", "document"}});
+  CHECK(similar["results"][0]["matches"] == found);
+  CHECK(prompted.error("get_embedding", {{"text", "a"}, {"prompt", "title"}}).find("query") !=
+        std::string::npos);
+}
+
 TEST_CASE("search and similarity compare the first dims values, of texts and of stored vectors") {
   const std::vector<std::string> corpus = {"a kitten plays", "stock prices fell", "the cat sleeps"};
   const std::string uri = worker().value("get_embeddings", {{"texts", corpus}})["uri"];
@@ -461,7 +500,8 @@ TEST_CASE("search is similarity for one query, and leaves out what scores too li
             .find("arguments.query ") != std::string::npos);
 }
 
-TEST_CASE("similarity leaves out the texts where they would make the result large") {
+TEST_CASE(
+    "similarity leaves out texts, from the worst match on, where they make the result large") {
   const std::vector<std::string> corpus(64, std::string(500, 'a'));
   const CallToolResult result = worker().call(
       "similarity", {{"queries", {std::string(500, 'b')}}, {"corpus", corpus}, {"top_k", 20}});
@@ -469,7 +509,8 @@ TEST_CASE("similarity leaves out the texts where they would make the result larg
   check_small_and_equal(result);
   const Json value = Json::parse(result.structuredContent);
   REQUIRE(value["results"][0]["matches"].size() == 20);
-  CHECK(!value["results"][0]["matches"][0].contains("text"));
+  CHECK(value["results"][0]["matches"][0].contains("text"));
+  CHECK(!value["results"][0]["matches"][19].contains("text"));
   CHECK(value["results"][0]["matches"][3]["index"] == 3);  // equal scores keep the corpus' order
 }
 
