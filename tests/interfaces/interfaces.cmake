@@ -3,7 +3,8 @@ add_executable(interfaces_test
   interfaces/main.cpp interfaces/support.cpp
   interfaces/cosine_test.cpp interfaces/embeddings_test.cpp interfaces/interface_test.cpp
   interfaces/interpretability_test.cpp interfaces/language_model_test.cpp
-  interfaces/sizes_test.cpp interfaces/tensors_test.cpp interfaces/workspace_file_test.cpp
+  interfaces/sizes_test.cpp interfaces/tensors_test.cpp interfaces/tiny_models_test.cpp
+  interfaces/workspace_file_test.cpp
   ${PROJECT_SOURCE_DIR}/interfaces/embeddings/cosine.cpp
   ${PROJECT_SOURCE_DIR}/interfaces/embeddings/workspace_file.cpp)
 target_include_directories(interfaces_test PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})

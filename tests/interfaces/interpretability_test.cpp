@@ -23,7 +23,8 @@ const Json& golden() {
 }
 
 Worker& worker() {
-  static Worker& shared = Worker::start({"language_model", "interpretability", "tensors"});
+  static Worker& shared = Worker::start({"language_model", "interpretability", "tensors"},
+                                        {{"workspace", GPUMCP_TEST_GOLDEN "/interpretability"}});
   return shared;
 }
 
@@ -132,7 +133,13 @@ TEST_CASE("get_activations reads what a hook on transformers' layer reads") {
   CHECK(
       said({{"texts", golden()["hello"]}, {"sites", {site}}, {"positions", "all"}}).find("last") !=
       std::string::npos);
-  CHECK(said({{"texts", {"a"}}, {"sites", {site}}, {"positions", "first"}}).find("indices") !=
+  CHECK(said({{"texts", {"a"}}, {"sites", {site}}, {"positions", "first"}})
+            .find("arguments.positions: \"first\" is none: give last, mean, all, or indices") !=
+        std::string::npos);
+  CHECK(said({{"texts", {"a"}}, {"sites", {site}}, {"positions", "0,-7"}})
+            .find("arguments.positions: -7 is none: the text has tokens 0 to 0") !=
+        std::string::npos);
+  CHECK(said({{"texts", {"a"}}, {"sites", {site}}, {"positions", "generated"}}).find("mean") !=
         std::string::npos);
 }
 
@@ -150,6 +157,23 @@ TEST_CASE("contrast_vector is the difference of means, and says where the sets l
   double norm = 0;
   for (const float v : numbers(unit["uri"])) norm += double{v} * v;
   CHECK(norm == doctest::Approx(1));
+}
+
+TEST_CASE("contrast of one text a side has no effect size, and ranks layers by length") {
+  const Json one = contrast(
+      {{"positive", {"I love it."}}, {"negative", {"I hate it!"}}, {"layers", Json::array()}});
+  double longest = 0;
+  for (const Json& layer : one["layers"]) {
+    CHECK(!layer.contains("effect"));
+    CHECK(layer["accuracy"] == 1);
+    longest = std::max(longest, layer["norm"].get<double>());
+  }
+  CHECK(longest > 0);
+  CHECK(one["best_layer"].get<int>() >= 0);
+  // Against several texts the others' spread counts.
+  const Json uneven = contrast({{"positive", {"I love it."}}});
+  CHECK(uneven["layers"][0]["effect"].get<double>() > 0);
+  CHECK(uneven["layers"][0]["effect"].get<double>() < 1000);
 }
 
 TEST_CASE("contrast and steering take the sites of attention, each with its own width") {
@@ -249,13 +273,26 @@ TEST_CASE("what cannot steer is refused with what would") {
     if (!more.contains("layers")) more["layers"] = {3};
     return worker().error("steer", more);
   };
-  CHECK(steer({{"layers", {30}}}).find("0 to 29") != std::string::npos);
+  CHECK(steer({{"layers", {30}}})
+            .find("arguments.layers: 30 is none: the model's layers are 0 to 29") !=
+        std::string::npos);
+  CHECK(steer({{"layers", {-31}}}).find("-1 to -30 from the end") != std::string::npos);
+  CHECK(worker()
+            .error("attention_pattern", {{"text", "a"}, {"layer", 99}})
+            .find("arguments.layer: 99 is none") != std::string::npos);
+  CHECK(value("steer", {{"vector", vector}, {"layers", {-1, 0}}})["layers"] == Json({29, 0}));
+  CHECK(value("steer", {{"vector", vector}})["layers"] == Json({15}));
   CHECK(steer({{"site", "hook_q"}}).find("hook_resid_post") != std::string::npos);
   CHECK(steer({{"positions", "some"}}).find("generated") != std::string::npos);
   auto inline_steering = [&](const Json& one) {
     return worker().error("generate", {{"prompt", "a"}, {"steering", {one}}});
   };
-  CHECK(inline_steering({{"vector", vector}}).find("layers") != std::string::npos);
+  CHECK(inline_steering({{"vector", vector}, {"layers", {99}}})
+            .find("arguments.steering[0].layers: 99 is none") != std::string::npos);
+  CHECK(
+      inline_steering({{"vector", vector}, {"positions", "some"}})
+          .find("arguments.steering[0].positions: \"some\" is none: give all, prompt, generated") !=
+      std::string::npos);
   CHECK(inline_steering({{"handle", vector}}).find("no handle") != std::string::npos);
   CHECK(inline_steering({{"vector", vector}, {"layers", {1}}, {"mode", "push"}}).find("ablate") !=
         std::string::npos);
@@ -367,4 +404,115 @@ TEST_CASE("a probe's weights are the minimum of its loss, and it tells the sets 
   CHECK(worker()
             .error("apply_probe", {{"probe", probe["direction"]}, {"tensor", positive}})
             .find("575") != std::string::npos);
+}
+
+TEST_CASE("a probe is scikit-learn's, with more rows than columns and with fewer") {
+  std::ostringstream text;
+  text << std::ifstream(GPUMCP_TEST_GOLDEN "/interpretability/probe.json").rdbuf();
+  const Json all = Json::parse(text.str());
+  for (const auto& [name, fits] : all.items()) {
+    auto rows = [&, name = name](const char* which) -> std::string {
+      return value("load_tensor", {{"file", "probe_" + name + "_" + which + ".npy"}})["uri"];
+    };
+    const std::string positive = rows("positive"), negative = rows("negative");
+    for (const Json& wanted : fits) {
+      CAPTURE(name);
+      CAPTURE(wanted["l2"].get<double>());
+      const Json probe = value(
+          "train_probe",
+          {{"positive", positive}, {"negative", negative}, {"l2", wanted["l2"]}, {"held_out", 0}});
+      const auto got = numbers(probe["probe"]);
+      REQUIRE(got.size() == wanted["weights"].size() + 1);
+      check_close(got, 0, wanted["weights"], 1e-5);
+      CHECK(std::abs(got.back() - wanted["bias"].get<double>()) < 1e-5);
+      CHECK(probe["accuracy"].get<double>() ==
+            doctest::Approx(wanted["accuracy"].get<double>()).epsilon(1e-5));
+      // The direction is the weights, of length 1.
+      double norm = 0;
+      for (const Json& one : wanted["weights"]) norm += one.get<double>() * one.get<double>();
+      Json unit = Json::array();
+      for (const Json& one : wanted["weights"]) unit.push_back(one.get<double>() / std::sqrt(norm));
+      check_close(numbers(probe["direction"]), 0, unit, 1e-5);
+      Json told = Json::array();
+      for (const std::string& uri : {positive, negative}) {
+        const Json one = value("apply_probe", {{"probe", probe["probe"]}, {"tensor", uri}});
+        told.insert(told.end(), one["probabilities"].begin(), one["probabilities"].end());
+      }
+      REQUIRE(told.size() == wanted["probabilities"].size());
+      for (size_t i = 0; i < told.size(); ++i)
+        CHECK(std::abs(told[i].get<double>() - wanted["probabilities"][i].get<double>()) < 1e-5);
+    }
+  }
+}
+
+TEST_CASE("three sessions in one batch, two steered apart and one not, get what each gets alone") {
+  const Json vector = contrast()["uri"];
+  struct Agent {
+    std::string session;
+    Json steering;
+    std::string text, activations;  // alone
+  };
+  std::vector<Agent> agents{
+      {"batch-agent-1", {}, {}, {}}, {"batch-agent-2", {}, {}, {}}, {"batch-agent-3", {}, {}, {}}};
+  auto call = [&](const Agent& agent, const std::string& tool, const Json& arguments) {
+    gpumcp::mcp::CallOptions options;
+    options.meta = {{"gpumcp/session", agent.session}};
+    auto result = worker().client().call_tool(tool, arguments, options);
+    REQUIRE(result);
+    if (result->isError) FAIL(tool << ": " << text_of(*result));
+    return *result;
+  };
+  for (size_t i = 0; i < 2; ++i) {
+    const Json made = {
+        {"vector", vector}, {"layers", {golden()["layer"]}}, {"strength", i == 0 ? 3 : -2}};
+    const Json handle = Json::parse(call(agents[i], "steer", made).structuredContent)["handle"];
+    agents[i].steering = Json::array({{{"handle", handle}}});
+  }
+  agents[2].steering = Json::array();
+
+  struct Answer {
+    std::string text, activations;
+    int64_t batch;
+  };
+  // Text that is generated, and what the steered model's layers give, bit by bit.
+  auto ask = [&](const Agent& agent) -> Answer {
+    const CallToolResult text = call(agent, "generate",
+                                     {{"prompt", golden()["steered_prompt"]},
+                                      {"max_new_tokens", golden()["new_tokens"]},
+                                      {"temperature", 0},
+                                      {"steering", agent.steering}});
+    const CallToolResult read = call(agent, "get_activations",
+                                     {{"texts", {golden()["clean"]}},
+                                      {"sites", {"blocks.*.hook_resid_post"}},
+                                      {"positions", "all"},
+                                      {"steering", agent.steering}});
+    return {Json::parse(text.structuredContent)["text"],
+            worker().read_bytes(Json::parse(read.structuredContent)["uri"]),
+            text._meta["gpumcp/usage"]["batch_size"]};
+  };
+  for (Agent& agent : agents) {
+    const Answer alone = ask(agent);
+    CHECK(alone.batch == 1);
+    agent.text = alone.text;
+    agent.activations = alone.activations;
+  }
+  for (size_t i = 0; i < 3; ++i) {
+    CHECK(agents[i].text != agents[(i + 1) % 3].text);
+    CHECK(agents[i].activations != agents[(i + 1) % 3].activations);
+  }
+  // How calls that begin at once meet is the machine's business: until all three shared a step.
+  bool shared = false;
+  for (int round = 0; round < 50 && !shared; ++round) {
+    std::vector<std::future<Answer>> running;
+    for (const Agent& agent : agents)
+      running.push_back(std::async(std::launch::async, [&] { return ask(agent); }));
+    shared = true;
+    for (size_t i = 0; i < 3; ++i) {
+      const Answer together = running[i].get();
+      CHECK(together.text == agents[i].text);
+      CHECK((together.activations == agents[i].activations));
+      shared = shared && together.batch >= 3;
+    }
+  }
+  CHECK(shared);
 }

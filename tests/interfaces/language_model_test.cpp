@@ -3,8 +3,10 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <fstream>
 #include <future>
 #include <set>
+#include <sstream>
 
 #include "interfaces/support.h"
 
@@ -177,6 +179,77 @@ TEST_CASE("score_text finds sense likelier than nonsense, and sums its tokens") 
   CHECK(worker().error("score_text", {{"text", "a"}}).find("one token") != std::string::npos);
 }
 
+TEST_CASE("next_tokens and score_text give transformers' probabilities") {
+  std::ostringstream text;
+  text << std::ifstream(GPUMCP_TEST_GOLDEN "/language_model/expected.json").rdbuf();
+  for (const Json& wanted : Json::parse(text.str())) {
+    CAPTURE(wanted["text"].get<std::string>());
+    CHECK(worker().value("tokenize", {{"text", wanted["text"]}})["ids"] == wanted["ids"]);
+    const Json next = worker().value("next_tokens", {{"text", wanted["text"]}, {"top_k", 20}});
+    CHECK(next["prompt_tokens"] == wanted["ids"].size());
+    REQUIRE(next["tokens"].size() + next.value("left_out", size_t{0}) == 20);
+    for (size_t i = 0; i < next["tokens"].size(); ++i) {
+      const double p = wanted["next"]["probabilities"][i];
+      CHECK(std::abs(next["tokens"][i]["probability"].get<double>() - p) < 1e-5);
+      // Where two are as likely as makes no difference, either may stand first.
+      const double behind = i + 1 < 20 ? wanted["next"]["probabilities"][i + 1].get<double>() : 0;
+      const double before = i > 0 ? wanted["next"]["probabilities"][i - 1].get<double>() : 1;
+      if (p - behind < 1e-6 || before - p < 1e-6) continue;
+      CHECK(next["tokens"][i]["id"] == wanted["next"]["ids"][i]);
+      CHECK(next["tokens"][i]["token"] == wanted["next"]["tokens"][i]);
+    }
+    const Json score = worker().value("score_text", {{"text", wanted["text"]}});
+    CHECK(score["perplexity"].get<double>() ==
+          doctest::Approx(wanted["perplexity"].get<double>()).epsilon(1e-4));
+    const auto each = parse_npy(worker().read_bytes(score["uri"])).values;
+    REQUIRE(each.size() == wanted["scores"].size());
+    double sum = 0;
+    for (size_t i = 0; i < each.size(); ++i) {
+      CHECK(std::abs(each[i] - wanted["scores"][i].get<double>()) < 1e-3);
+      sum += wanted["scores"][i].get<double>();
+    }
+    CHECK(std::abs(score["log_probability"].get<double>() - sum) < 1e-2);
+  }
+}
+
+TEST_CASE("texts too long for a result are cut there, and whole behind a URI or inline") {
+  const Json asked = {{"prompt", "Once upon a time"},
+                      {"temperature", 1.0},
+                      {"max_new_tokens", 40},
+                      {"seed", 7},
+                      {"n", 8}};
+  Json all = asked;
+  all["output"] = "inline";
+  const Json whole = worker().value("generate", all);
+  CHECK(!whole.contains("full_text"));
+  const CallToolResult result = worker().call("generate", asked);
+  CHECK(result.structuredContent.size() < 1024);
+  const Json cut = Json::parse(result.structuredContent);
+  REQUIRE(cut["texts"].size() == 8);
+  const auto read = worker().client().read_resource(cut["full_text"]);
+  REQUIRE(read);
+  CHECK(read->front().mimeType == "text/plain");
+  size_t shortened = 0;
+  for (size_t i = 0; i < 8; ++i) {
+    const std::string text = whole["texts"][i];
+    std::string begin = cut["texts"][i];
+    if (begin.ends_with("…")) {
+      ++shortened;
+      begin.resize(begin.size() - std::string("…").size());
+    }
+    CHECK(!begin.empty());
+    CHECK(text.starts_with(begin));
+    CHECK(read->front().text.find(text) != std::string::npos);
+  }
+  CHECK(shortened > 0);
+  // A generated module (gpumcp expose) asks for everything by _meta.
+  gpumcp::mcp::CallOptions options;
+  options.meta = {{"gpumcp/output", "inline"}};
+  const auto of_module = worker().client().call_tool("generate", asked, options);
+  REQUIRE(of_module);
+  CHECK(Json::parse(of_module->structuredContent)["texts"] == whole["texts"]);
+}
+
 TEST_CASE("an adapter changes the call that names it and no other") {
   const Json asked = {{"prompt", kPrompt}, {"max_new_tokens", 12}, {"temperature", 0}};
   auto with = [](Json arguments, const std::string& adapter) {
@@ -227,11 +300,33 @@ TEST_CASE("get_model_info describes SmolLM2") {
   CHECK(info["model"] == "HuggingFaceTB/SmolLM2-135M-Instruct");
   CHECK(info["model_type"] == "llama");
   CHECK(info["num_layers"] == 30);
+  CHECK(info["hidden_size"] == 576);
+  CHECK(info["num_heads"] == 9);
+  CHECK(info["num_kv_heads"] == 3);
+  CHECK(info["head_dim"] == 64);
+  CHECK(info["intermediate_size"] == 1536);
+  CHECK(info["dtype"] == "float32");
   CHECK(info["vocab_size"] == 49152);
   CHECK(info["max_tokens"] == 8192);
   CHECK(info["eos_token_id"] == Json({2}));
   CHECK(info["chat"] == true);
   CHECK(info["sample"] == false);
+}
+
+TEST_CASE("get_model_info says a family's widths under whatever names it has") {
+  auto info = [](const std::string& name) {
+    Worker& one = Worker::start({"language_model"}, {{"default_model", "tiny/" + name}});
+    return one.value("get_model_info");
+  };
+  const Json gpt2 = info("gpt2"), gemma = info("gemma3");
+  CHECK(gpt2["num_heads"] == 4);
+  CHECK(gpt2["num_kv_heads"] == 4);
+  CHECK(gpt2["head_dim"] == 8);
+  CHECK(gpt2["intermediate_size"] == 128);
+  CHECK(gpt2["chat"] == false);
+  CHECK(gemma["num_kv_heads"] == 2);
+  CHECK(gemma["head_dim"] == 16);
+  CHECK(gemma["intermediate_size"] == 48);
 }
 
 TEST_CASE("a hidden model is called \"model\" in every description and result") {

@@ -56,6 +56,68 @@ std::filesystem::path tone_adapter() {
   return folder;
 }
 
+void write(const std::filesystem::path& file, const Json& json) {
+  std::filesystem::create_directories(file.parent_path());
+  std::ofstream(file) << json.dump();
+}
+
+// The random models of five families, as ids name them ("tiny/llama"), each with a tokenizer in
+// which "w7 w42" is the tokens 7 and 42; they have none of their own.
+void add_tiny_models(const std::filesystem::path& folder, Json& models) {
+  Json vocabulary = {{"[PAD]", 0}, {"[UNK]", 1}, {"[EOS]", 2}}, added = Json::array();
+  for (int id = 3; id < 96; ++id) vocabulary["w" + std::to_string(id)] = id;
+  for (const char* token : {"[PAD]", "[UNK]", "[EOS]"})
+    added.push_back({{"id", vocabulary[token]}, {"content", token}, {"special", true}});
+  const Json tokenizer = {
+      {"added_tokens", added},
+      {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
+      {"decoder", {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", false}}},
+      {"model",
+       {{"type", "WordPiece"},
+        {"unk_token", "[UNK]"},
+        {"continuing_subword_prefix", "##"},
+        {"max_input_chars_per_word", 10},
+        {"vocab", vocabulary}}}};
+  for (const std::string name : {"llama", "qwen2", "gemma2", "gemma3", "gpt2"}) {
+    const std::filesystem::path to = folder / name;
+    write(to / "tokenizer.json", tokenizer);
+    for (const char* file : {"config.json", "model.safetensors"})
+      std::filesystem::copy(GPUMCP_TEST_GOLDEN "/tiny_models/" + name + "/" + file, to / file);
+    models["tiny/" + name] = to.string();
+  }
+}
+
+// A random sentence-transformers model that has prompts.
+void add_prompted_model(const std::filesystem::path& to, Json& models) {
+  write(to / "modules.json", Json::parse(R"([{"idx": 0, "name": "0", "path": "",
+                         "type": "sentence_transformers.models.Transformer"},
+                        {"idx": 1, "name": "1", "path": "1_Pooling",
+                         "type": "sentence_transformers.models.Pooling"}])"));
+  write(to / "1_Pooling/config.json",
+        {{"word_embedding_dimension", 32}, {"pooling_mode_mean_tokens", true}});
+  write(to / "config_sentence_transformers.json",
+        {{"prompts", {{"query", "where is "}, {"document", "the cat "}}},
+         {"default_prompt_name", nullptr}});
+  const std::string golden = GPUMCP_TEST_GOLDEN;
+  for (const char* file : {"/tiny_models/bert/config.json", "/tiny_models/bert/model.safetensors",
+                           "/cross_encoders/bert/tokenizer.json"})
+    std::filesystem::copy(golden + file, to / std::filesystem::path(file).filename());
+  models["prompted"] = to.string();
+}
+
+// Models that are made for the tests here, by name; their folders are beside broken_model().
+const Json& made_models() {
+  static const Json all = [] {
+    Json models = Json::object();
+    const std::filesystem::path folder = broken_model().string() + "-made";
+    add_tiny_models(folder, models);
+    add_prompted_model(folder / "prompted", models);
+    models["tone"] = tone_adapter().string();
+    return models;
+  }();
+  return all;
+}
+
 }  // namespace
 
 std::filesystem::path broken_model() {
@@ -69,8 +131,8 @@ Worker::Worker(Json options) : options_(std::move(options)), server_({.name = "t
   options_["models"] = {
       {"mine", "/nonexistent/folder"},
       {"broken", broken_model().string()},
-      {"tone", tone_adapter().string()},
       {"cross-encoder/ms-marco-MiniLM-L6-v2", GPUMCP_TEST_GOLDEN "/cross_encoders/bert"}};
+  options_["models"].update(made_models());
   options_["threads"] = 2;
 }
 
@@ -98,7 +160,8 @@ void Worker::open(const std::string& name) {
 void Worker::end_all() {
   workers().clear();
   std::filesystem::remove_all(broken_model());
-  std::filesystem::remove_all(broken_model().string() + "-tone");
+  for (const char* made : {"-tone", "-made"})
+    std::filesystem::remove_all(broken_model().string() + made);
 }
 
 Worker::~Worker() {

@@ -133,47 +133,52 @@ def edited(model, ids):
             "replaced": scores(model, ids, [parts.reading(1)["z"][0].register_forward_pre_hook(replace)])}
 
 
-qkv = {}
-for folder in sorted((here.parent / "tiny_models").iterdir()):
-    if not (folder / "config.json").exists():
-        continue
-    config = transformers.AutoConfig.from_pretrained(folder)
-    if not (folder / "logits.npy").exists() or not hasattr(config, "num_hidden_layers"):
-        continue
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
-    ids = torch.tensor([json.loads((folder / "expected.json").read_text())["ids"][:TOKENS]])
-    safetensors.torch.save_file({**read(model, ids), **edited(model, ids)}, here / f"{folder.name}.safetensors")
-    qkv.update({f"{folder.name}.{key}": value for key, value in projections(model, ids).items()})
-safetensors.torch.save_file(qkv, here / "qkv.safetensors")
+def main():
+    qkv = {}
+    for folder in sorted((here.parent / "tiny_models").iterdir()):
+        if not (folder / "config.json").exists():
+            continue
+        config = transformers.AutoConfig.from_pretrained(folder)
+        if not (folder / "logits.npy").exists() or not hasattr(config, "num_hidden_layers"):
+            continue
+        model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+        ids = torch.tensor([json.loads((folder / "expected.json").read_text())["ids"][:TOKENS]])
+        safetensors.torch.save_file({**read(model, ids), **edited(model, ids)}, here / f"{folder.name}.safetensors")
+        qkv.update({f"{folder.name}.{key}": value for key, value in projections(model, ids).items()})
+    safetensors.torch.save_file(qkv, here / "qkv.safetensors")
 
-folder = sys.argv[1] if len(sys.argv) > 1 else os.path.expanduser("~/.cache/gpumcp/models/HuggingFaceTB--SmolLM2-135M-Instruct")
-model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-cases = []
-for prompt, edits in [("The capital of France is", []), ("The capital of France is", [[10, 3.0, 0]]),
-                      ("Once upon a time, in a small village by the sea,", [[8, -2.0, 0], [15, 2.0, 4]])]:
-    ids = tokenizer(prompt, return_tensors="pt").input_ids
-    seen, hooks = [0], []
-    for layer, scale, begin in edits:
-        def add(x, scale=scale, begin=begin):
-            x = x.clone()
-            skip = max(0, begin - seen[0])
-            x[:, skip:] += scale * wave(x.shape[-1])
-            return x
-        hooks.append(hook_output(model.model.layers[layer], add))
-    chosen, cache, new, margin = [], None, ids, 1e9
-    with torch.no_grad():
-        for _ in range(24):
-            out = model(new, past_key_values=cache, use_cache=True)
-            cache = out.past_key_values
-            seen[0] += new.shape[1]
-            best = out.logits[0, -1].topk(2)
-            margin = min(margin, float(best.values[0] - best.values[1]))
-            new = best.indices[:1].view(1, 1)
-            chosen.append(int(new))
-    for hook in hooks:
-        hook.remove()
-    cases.append({"prompt": prompt, "ids": ids[0].tolist(), "edits": edits, "greedy": chosen, "margin": margin,
-                  "text": tokenizer.decode(chosen)})
-    print(cases[-1])
-(here / "smollm2.json").write_text(json.dumps(cases, indent=1) + "\n")
+    folder = sys.argv[1] if len(sys.argv) > 1 else os.path.expanduser("~/.cache/gpumcp/models/HuggingFaceTB--SmolLM2-135M-Instruct")
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    cases = []
+    for prompt, edits in [("The capital of France is", []), ("The capital of France is", [[10, 3.0, 0]]),
+                          ("Once upon a time, in a small village by the sea,", [[8, -2.0, 0], [15, 2.0, 4]])]:
+        ids = tokenizer(prompt, return_tensors="pt").input_ids
+        seen, hooks = [0], []
+        for layer, scale, begin in edits:
+            def add(x, scale=scale, begin=begin):
+                x = x.clone()
+                skip = max(0, begin - seen[0])
+                x[:, skip:] += scale * wave(x.shape[-1])
+                return x
+            hooks.append(hook_output(model.model.layers[layer], add))
+        chosen, cache, new, margin = [], None, ids, 1e9
+        with torch.no_grad():
+            for _ in range(24):
+                out = model(new, past_key_values=cache, use_cache=True)
+                cache = out.past_key_values
+                seen[0] += new.shape[1]
+                best = out.logits[0, -1].topk(2)
+                margin = min(margin, float(best.values[0] - best.values[1]))
+                new = best.indices[:1].view(1, 1)
+                chosen.append(int(new))
+        for hook in hooks:
+            hook.remove()
+        cases.append({"prompt": prompt, "ids": ids[0].tolist(), "edits": edits, "greedy": chosen, "margin": margin,
+                      "text": tokenizer.decode(chosen)})
+        print(cases[-1])
+    (here / "smollm2.json").write_text(json.dumps(cases, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
