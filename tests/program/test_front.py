@@ -57,6 +57,24 @@ def test_a_front_lists_its_tools_at_once_and_stays_small(world):
     assert rss_kb < 40_000
 
 
+def test_the_instructions_explain_handles_in_five_lines(world):
+    """What a host puts before its model, of both eras; hosts cut at 2 KB."""
+    front = world.serve()
+    modern = front.ask(request(1, "server/discover"))["result"]["instructions"]
+    legacy = world.serve().ask(client.initialize(1))["result"]["instructions"]
+    assert modern == legacy and len(modern.encode()) < 2048
+    lines = [line for line in modern.splitlines() if line.startswith("- ")]
+    assert len(lines) == 5, modern
+    for line, word in zip(lines, ["URI", "?slice=", "resources/read", "hour", "steer"]):
+        assert word in line
+    assert "gpumcp://artifacts/" in modern
+    # Each is true of a tool: a URI goes on, a part of it too, and it is read whole.
+    uri = front.call("get_embeddings", {"texts": ["a cat", "a dog"]})["structuredContent"]["uri"]
+    found = front.call("search", {"query": "a kitten", "corpus": [uri]})["structuredContent"]["matches"]
+    assert found[0]["index"] == 0
+    assert front.read_resource(uri + "?slice=-1")["mimeType"] == "application/x-npy"
+
+
 def test_three_fronts_at_once_share_one_worker(world):
     first, second, http = world.serve(), world.serve(), world.serve_http()
     results = []
