@@ -1,6 +1,7 @@
 // What taps cost a batch that uses none: forward passes of a language model by turns, without taps
-// and with rows that carry empty ones (so that every named site is visited and none is asked for).
-// Usage: unused_taps MODEL_FOLDER [ROWS] [TOKENS] [TURNS]
+// and with one place read in each row (so that every named site is visited and none but the last is
+// asked for). Beside it the same without taps against itself, which says what a difference must
+// exceed to be one. Usage: unused_taps MODEL_FOLDER [ROWS] [TOKENS] [TURNS]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -21,10 +22,11 @@ double ms_of(const rt::AutoModelForCausalLM& model, const std::vector<rt::TokenR
       .count();
 }
 
-double middle(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2),
-                   values.end());
-  return values[values.size() / 2];
+// The value below which such a part of the values lies.
+double part(std::vector<double> values, double of) {
+  const auto at = static_cast<std::ptrdiff_t>(of * static_cast<double>(values.size() - 1));
+  std::nth_element(values.begin(), values.begin() + at, values.end());
+  return values[static_cast<size_t>(at)];
 }
 
 }  // namespace
@@ -52,22 +54,31 @@ int main(int argc, char** argv) {
     ms_of(model, plain);
     ms_of(model, tapped);
   }
-  std::vector<double> without, with, difference;
+  std::vector<double> without, with, again, difference, of_itself;
   for (int i = 0; i < turns; ++i) {
-    // Which goes first changes, so that neither always finds warmer caches.
-    double a = 0, b = 0;
-    if (i % 2 == 0) a = ms_of(model, plain);
-    b = ms_of(model, tapped);
-    if (i % 2 != 0) a = ms_of(model, plain);
-    without.push_back(a);
-    with.push_back(b);
-    difference.push_back(b - a);
+    // Which goes first changes, so that none always finds warmer caches.
+    double ms[3] = {};
+    for (int k = 0; k < 3; ++k) {
+      const int arm = (i / 3 % 2 == 0 ? i + k : i + 3 - k) % 3;
+      ms[arm] = ms_of(model, arm == 1 ? tapped : plain);
+    }
+    without.push_back(ms[0]);
+    with.push_back(ms[1]);
+    again.push_back(ms[2]);
+    difference.push_back(ms[1] - ms[0]);
+    of_itself.push_back(ms[2] - ms[0]);
   }
-  const double base = middle(without);
+  const double base = part(without, 0.5);
   std::printf("%d rows of %d tokens, %d turns\n", rows, tokens, turns);
-  std::printf("| | median ms |\n|---|---|\n| no taps | %.3f |\n| one place read a row | %.3f |\n",
-              base, middle(with));
-  std::printf("| median of the paired differences | %.3f (%.2f %%) |\n", middle(difference),
-              100 * middle(difference) / base);
+  std::printf("| | median ms | paired difference: median | its quartiles |\n|---|---|---|---|\n");
+  std::printf("| no taps | %.3f | | |\n", base);
+  const auto row = [&](const char* name, const std::vector<double>& times,
+                       const std::vector<double>& paired) {
+    std::printf("| %s | %.3f | %+.3f ms (%+.2f %%) | %+.3f, %+.3f |\n", name, part(times, 0.5),
+                part(paired, 0.5), 100 * part(paired, 0.5) / base, part(paired, 0.25),
+                part(paired, 0.75));
+  };
+  row("no taps, again", again, of_itself);
+  row("one place read a row", with, difference);
   return 0;
 }

@@ -227,6 +227,8 @@ Array view_array(std::shared_ptr<const Artifact> artifact, const ArtifactQuery& 
     if (artifact->mime_type == kSafetensorsMime) {
       all = safetensors_array(artifact, query.tensor);
     } else {
+      if (artifact->mime_type.starts_with("text/"))
+        refuse(artifact->uri + " holds a text, no array: resources/read gives it");
       if (!query.tensor.empty()) refuse(artifact->uri + ": it holds one tensor, which has no name");
       all = npy_array(artifact);
     }

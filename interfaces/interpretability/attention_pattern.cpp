@@ -19,13 +19,15 @@ GPUMCP_DESCRIBE_DOC(Attended, (token, "Which, from 0."), (text, "That token."),
 
 struct Pattern {
   std::string uri;
+  int64_t layer;
   std::vector<int64_t> shape;
   std::vector<std::string> axes;
   std::vector<Attended> last_token;
   double on_first, on_previous, on_self;
 };
 GPUMCP_DESCRIBE_DOC(Pattern, (uri, "The pattern; each row adds up to 1."),
-                    (shape, "Its dimensions."), (axes, "What they are."),
+                    (layer, "Of which layer."), (shape, "Its dimensions."),
+                    (axes, "What they are."),
                     (last_token, "Where the last token looks most (mean of heads, if of several)."),
                     (on_first, "Mean weight on the first token."),
                     (on_previous, "… on the token before."), (on_self, "… on itself."))
@@ -33,14 +35,16 @@ GPUMCP_DESCRIBE_DOC(Pattern, (uri, "The pattern; each row adds up to 1."),
 constexpr int64_t kKeysShown = 5, kMaxTokens = 2048;
 
 mcp::WithContent<Pattern> attention_pattern(const Subject& subject, const std::string& text,
-                                            int64_t layer, std::optional<int64_t> head, bool chat) {
+                                            std::optional<int64_t> wanted,
+                                            std::optional<int64_t> head, bool chat) {
   auto ids = subject.encode(text, chat);
   const auto n = static_cast<int64_t>(ids.size());
   if (n > kMaxTokens) {
     throw ToolError("a pattern of " + std::to_string(n) + " tokens: the limit is " +
                     std::to_string(kMaxTokens) + "; shorten the text");
   }
-  layer = chosen_layer(layer, subject.layers(), "layer");
+  const int64_t layer =
+      chosen_layer(wanted.value_or(subject.layers() / 2), subject.layers(), "layer");
   std::vector<rt::TokenRow> rows;
   rows.push_back(subject.row(ids, {{{{rt::SiteKind::pattern, layer}, {}}}, {}}));
   at::Tensor pattern = subject.model.capture(std::move(rows)).at(0).at(0).to(at::kCPU);
@@ -58,7 +62,7 @@ mcp::WithContent<Pattern> attention_pattern(const Subject& subject, const std::s
                   "blocks." + std::to_string(layer) + ".attn.hook_pattern; axes" +
                       (head ? "" : " head,") + " looking token, token looked at");
   const at::Tensor mean = (head ? pattern : pattern.mean(0)).to(at::kDouble).contiguous();
-  Pattern out{.uri = kept.uri, .shape = kept.shape, .axes = {"query", "key"}};
+  Pattern out{.uri = kept.uri, .layer = layer, .shape = kept.shape, .axes = {"query", "key"}};
   if (!head) out.axes.insert(out.axes.begin(), "head");
   const at::Tensor last = mean[n - 1];
   const at::Tensor order = std::get<1>(last.sort(true, 0, true));
@@ -89,10 +93,10 @@ void expose_attention_pattern(Interface& interface, const Subject& subject) {
                       ", of one head or all, with a heat map (rows look, columns "
                       "are looked at).",
        .annotations = tensor_tool("Attention pattern")},
-      [subject](const std::string& text, int64_t layer, std::optional<int64_t> head, bool chat) {
-        return attention_pattern(subject, text, layer, head, chat);
-      },
-      arg("text", "The text.").min_length(1), arg("layer", "Which, from the end where negative."),
+      [subject](const std::string& text, std::optional<int64_t> layer, std::optional<int64_t> head,
+                bool chat) { return attention_pattern(subject, text, layer, head, chat); },
+      arg("text", "The text.").min_length(1),
+      arg("layer", "Which, from the end where negative; left out: the middle one."),
       arg("head",
           "Which, from the end where negative; left out: all, and their mean in the picture."),
       chat_arg());

@@ -160,7 +160,8 @@ void expose_get_activations(Interface& interface, const Subject& subject) {
           "Where: \"blocks.10.hook_resid_post\" (also hook_resid_pre, hook_resid_mid, "
           "hook_attn_out, hook_mlp_out, mlp.hook_post, attn.hook_q, attn.hook_k, attn.hook_v, "
           "attn.hook_z), \"blocks.*.hook_resid_post\" "
-          "for every layer, \"ln_final.hook_normalized\".")
+          "for every layer (the default), \"ln_final.hook_normalized\".",
+          std::vector<std::string>{"blocks.*.hook_resid_post"})
           .min_items(1)
           .max_items(256),
       positions_arg("Of which tokens: last, mean of all, all, or indices \"0,5,-1\"."), chat_arg(),

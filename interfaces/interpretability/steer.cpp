@@ -9,13 +9,15 @@ namespace {
 struct SteeringHandle {
   std::string handle, mode;
   std::vector<int64_t> layers;
+  std::optional<int64_t> left_out;
   double strength;
   std::string site, positions;
   double vector_norm;
   std::string use;
 };
 GPUMCP_DESCRIBE_DOC(SteeringHandle, (handle, "Names this steering in the session's later calls."),
-                    (mode, "add or ablate."), (layers, "Where it acts, up to 12."),
+                    (mode, "add or ablate."), (layers, "Where it acts, up to 12 of them."),
+                    (left_out, "The layers beyond those, where there are more."),
                     (strength, "Factor of the vector."), (site, "Where in a layer."),
                     (positions, "On which tokens; the first 60 characters."),
                     (vector_norm,
@@ -55,7 +57,10 @@ SteeringHandle keep(const Subject& subject, const SteeringInput& input) {
                      .use =
                          "pass steering: [{\"handle\": …}] to generate, chat, next_tokens, "
                          "get_activations or logit_lens"};
-  out.layers.resize(std::min(out.layers.size(), kSteeredShown));
+  if (out.layers.size() > kSteeredShown) {
+    out.left_out = static_cast<int64_t>(out.layers.size() - kSteeredShown);
+    out.layers.resize(kSteeredShown);
+  }
   return out;
 }
 

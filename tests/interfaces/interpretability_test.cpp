@@ -122,6 +122,7 @@ TEST_CASE("get_activations reads what a hook on transformers' layer reads") {
             {{"texts", {"Hello"}}, {"sites", {site}}, {"chat", true}, {"adapter", "tone"}});
   CHECK(numbers(toned["uri"]) != numbers(as_chat["uri"]));
 
+  CHECK(value("get_activations", {{"texts", {"a"}}})["shape"] == Json({1, 30, 576}));
   auto said = [](const Json& arguments) { return worker().error("get_activations", arguments); };
   CHECK(said({{"sites", {site}}}).find("messages") != std::string::npos);
   CHECK(said({{"texts", {"a"}}, {"messages", one}, {"sites", {site}}}).find("texts, or") !=
@@ -208,6 +209,8 @@ TEST_CASE("steered texts are transformers' with a hook, together with others as 
   const Json away = {{"vector", vector}, {"layers", {golden()["layer"]}}, {"strength", -strength}};
   const Json none = value("ablate_direction", {{"vector", vector}});
   CHECK(none["layers"].size() == 12);
+  CHECK(none["left_out"] == 18);
+  CHECK(!to.contains("left_out"));
   const std::vector<std::pair<std::string, Json>> cases{
       {"plain", Json::array()},
       {"steered", Json::array({{{"handle", to["handle"]}}})},

@@ -242,6 +242,10 @@ TEST_CASE("texts too long for a result are cut there, and whole behind a URI or 
     CHECK(read->front().text.find(text) != std::string::npos);
   }
   CHECK(shortened > 0);
+  const Json steering = Json::array({{{"vector", cut["full_text"]}}});
+  CHECK(
+      worker().error("generate", {{"prompt", "a"}, {"steering", steering}}).find("holds a text") !=
+      std::string::npos);
   // A generated module (gpumcp expose) asks for everything by _meta.
   gpumcp::mcp::CallOptions options;
   options.meta = {{"gpumcp/output", "inline"}};
