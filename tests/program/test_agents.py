@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 
@@ -9,6 +10,7 @@ import agents as agent_programs
 import client
 import pytest
 from agents import PROVIDERS, ledger_of, wait_for_call
+from conftest import ROOT
 
 INTERFACE = '''
 """Numbers, on a GPU that this machine plays."""
@@ -172,7 +174,18 @@ EXPERIMENT = [
     {"text": "The direction changes what the model says; it can be used in later calls by its handle."}]
 
 
-def test_an_agent_uses_six_of_the_interpretability_tools_in_a_row(agents):
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
+
+
+def told(text):
+    """A transcript's calls, in order, and its results, sorted: without artifacts' ids, and each as its words and its numbers."""
+    lines = [re.sub(r"[0-9a-f]{32}", "ID", line)[:140] for line in text.splitlines() if line.startswith(("→ ", "← "))]
+    return [[(NUMBER.sub("#", line)[:100], [float(n) for n in NUMBER.findall(line)[:3]]) for line in some]
+            for some in ([line for line in lines if line.startswith("→ ")], sorted(line for line in lines if line.startswith("← ")))]
+
+
+def test_the_transcript_in_the_docs_is_what_the_program_prints(agents):
+    """Six of the interpretability tools in a row, by a real agent program; numbers may differ in what a processor rounds."""
     agents.model(EXPERIMENT)
     done = agents.run("language_model", "interpretability", "--prompt", "Find a direction for gladness and show what it does.",
                       "--workspace", agents.workspace, "--price", "3.95", "--json", timeout=300)
@@ -183,6 +196,11 @@ def test_an_agent_uses_six_of_the_interpretability_tools_in_a_row(agents):
     steered, plain = [json.loads(text)["text"] for text in agents.seen()[5]["results"] if text.startswith("{")]
     assert steered != plain, "the handle of one call steered another"
     print(done.stderr)
+    page = (ROOT / "docs/agents.md").read_text().split("## A transcript")[1]
+    for (got, wanted) in zip(told(done.stderr), told(page)):
+        assert [words for words, _ in got] == [words for words, _ in wanted]
+        for (_, numbers), (_, in_docs) in zip(got, wanted):
+            assert numbers == pytest.approx(in_docs, rel=0.02, abs=1e-6)
 
 
 def test_a_failing_call_reaches_the_agent_and_the_ledger(agents):
