@@ -2,13 +2,12 @@
 // gpumcp_add_interface does in CMake, and makes its manifest. What it compiles and links with was
 // written down when gpumcp was built (lib/gpumcp/build.json), and is found relative to it.
 #include <fmt/format.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
 
 #include "cli/command.h"
+#include "mcp/spawn.h"
 #include "sandbox/files.h"
 #include "sandbox/manifest.h"
 
@@ -46,18 +45,12 @@ std::vector<std::string> words_of(const mcp::Json& settings, const char* key) {
 
 // The program's own words go to the terminal; they are what the author needs to see.
 int run_program(const std::vector<std::string>& command) {
-  std::vector<char*> argv;
-  for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  const pid_t pid = fork();
-  if (pid == 0) {
-    execvp(argv[0], argv.data());
-    fmt::print(stderr, "gpumcp build: {} cannot be started\n", command.front());
-    _exit(127);
+  const auto pid = mcp::spawn(command);
+  if (!pid) {
+    fmt::print(stderr, "gpumcp build: {}\n", pid.error().message);
+    return 127;
   }
-  int status = 0;
-  if (pid < 0 || waitpid(pid, &status, 0) != pid) return 127;
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+  return mcp::exit_code(mcp::reap(*pid));
 }
 
 int run_build(const BuildOptions& o) {

@@ -1,12 +1,9 @@
 // gpumcp doctor: looks at everything that a first call needs, in the order in which it would fail,
 // and says what to do about what is wrong.
 #include <dirent.h>
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <spawn.h>
 #include <sys/statvfs.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -21,8 +18,7 @@
 #include "gpu_runtime/model_store.h"
 #include "sandbox/launcher.h"
 #include "sandbox/manifest.h"
-
-extern char** environ;
+#include "sandbox/subprocess.h"
 
 namespace gpumcp::cli {
 namespace fs = std::filesystem;
@@ -76,29 +72,10 @@ class Report {
 };
 
 // Exit status and output of a program; -1: it could not be started.
-std::pair<int, std::string> run_quietly(std::vector<std::string> command) {
-  int out[2];
-  if (pipe2(out, O_CLOEXEC) != 0) return {-1, "no pipes left"};
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-  posix_spawn_file_actions_adddup2(&actions, out[1], 2);
-  std::vector<char*> argv;
-  for (auto& word : command) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  pid_t pid = 0;
-  const int error = posix_spawnp(&pid, argv[0], &actions, nullptr, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  ::close(out[1]);
-  std::string text;
-  char chunk[4096];
-  for (ssize_t n = 0; !error && (n = ::read(out[0], chunk, sizeof chunk)) > 0;)
-    text.append(chunk, static_cast<size_t>(n));
-  ::close(out[0]);
-  int status = 0;
-  if (error || waitpid(pid, &status, 0) != pid) return {-1, text};
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), text};
+std::pair<int, std::string> run_quietly(const std::vector<std::string>& command) {
+  const auto done = sandbox::run_captured(command);
+  if (!done) return {-1, done.error().message};
+  return {done->code, done->out + done->err};
 }
 
 std::string last_line(std::string text) {
@@ -165,7 +142,7 @@ void check_models(Report& report) {
   fs::path existing = options.cache;
   while (!existing.empty() && existing != "/" && !fs::exists(existing, error))
     existing = existing.parent_path();
-  struct statvfs info {};
+  struct statvfs info{};
   std::string space;
   if (statvfs(existing.c_str(), &info) == 0)
     space =

@@ -1,24 +1,17 @@
 #include "mcp/client_process.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <signal.h>
-#include <spawn.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <condition_variable>
-#include <cstring>
 #include <deque>
 #include <mutex>
 #include <set>
+#include <system_error>
 
 #include "mcp/json_members.h"
 #include "mcp/message.h"
-
-extern char** environ;
+#include "mcp/spawn.h"
 
 namespace gpumcp::mcp {
 namespace {
@@ -31,104 +24,33 @@ struct Child {
   std::unique_ptr<Transport> transport;
 };
 
-struct FileActions {
-  FileActions() { posix_spawn_file_actions_init(&actions); }
-  ~FileActions() { posix_spawn_file_actions_destroy(&actions); }
-  posix_spawn_file_actions_t actions;
-};
-
-struct SpawnAttributes {
-  SpawnAttributes() {
-    // What this program ignores or holds back is its own affair.
-    posix_spawnattr_init(&attributes);
-    sigset_t set;
-    sigemptyset(&set);
-    posix_spawnattr_setsigmask(&attributes, &set);
-    sigaddset(&set, SIGPIPE);
-    posix_spawnattr_setsigdefault(&attributes, &set);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  }
-  ~SpawnAttributes() { posix_spawnattr_destroy(&attributes); }
-  posix_spawnattr_t attributes;
-};
-
-std::vector<std::string> environment_with(const std::map<std::string, std::string>& changes) {
-  std::vector<std::string> out;
-  for (char** one = environ; one && *one; ++one) {
-    const std::string_view entry = *one;
-    if (!changes.contains(std::string(entry.substr(0, entry.find('='))))) out.emplace_back(entry);
-  }
-  for (const auto& [name, value] : changes)
-    if (!value.empty()) out.push_back(name + "=" + value);
-  return out;
-}
-
-std::vector<char*> pointers(std::vector<std::string>& texts) {
-  std::vector<char*> out;
-  for (std::string& text : texts) out.push_back(text.data());
-  out.push_back(nullptr);
-  return out;
-}
-
-Result<std::shared_ptr<Child>> spawn(std::vector<std::string> command,
-                                     const ProcessOptions& options) {
-  int to_child[2], from_child[2];
-  if (pipe2(to_child, O_CLOEXEC) != 0)
-    return fail(ErrorCode::io_error, fmt::format("no pipe: {}", std::strerror(errno)));
-  if (pipe2(from_child, O_CLOEXEC) != 0) {
-    const int error = errno;
-    ::close(to_child[0]);
-    ::close(to_child[1]);
-    return fail(ErrorCode::io_error, fmt::format("no pipe: {}", std::strerror(error)));
-  }
-  FileActions files;
-  posix_spawn_file_actions_adddup2(&files.actions, to_child[0], 0);
-  posix_spawn_file_actions_adddup2(&files.actions, from_child[1], 1);
-  if (!options.folder.empty())
-    posix_spawn_file_actions_addchdir_np(&files.actions, options.folder.c_str());
-  SpawnAttributes attributes;
-  auto environment = environment_with(options.environment);
+Result<std::shared_ptr<Child>> start_child(const std::vector<std::string>& command,
+                                           const ProcessOptions& options) try {
+  std::map<std::string, std::optional<std::string>> changes;
+  for (const auto& [name, value] : options.environment)
+    changes[name] = value.empty() ? std::nullopt : std::optional(value);
+  Pipe to_child, from_child;
+  const auto pid =
+      spawn(command, {.descriptors = {{to_child.read_end(), 0}, {from_child.write_end(), 1}},
+                      .environment = environment_with(changes),
+                      .folder = options.folder});
+  if (!pid) return tl::unexpected(pid.error());
   auto child = std::make_shared<Child>();
-  const int error =
-      posix_spawnp(&child->pid, command[0].c_str(), &files.actions, &attributes.attributes,
-                   pointers(command).data(), pointers(environment).data());
-  ::close(to_child[0]);
-  ::close(from_child[1]);
-  if (error) {
-    ::close(to_child[1]);
-    ::close(from_child[0]);
-    return fail(ErrorCode::io_error,
-                fmt::format("cannot start {}: {}", command[0], std::strerror(error)));
-  }
-  child->transport = make_line_transport(from_child[0], to_child[1],
+  child->pid = *pid;
+  child->transport = make_line_transport(from_child.take_read(), to_child.take_write(),
                                          {.max_message_bytes = options.max_message_bytes});
   return child;
-}
-
-bool ended_within(pid_t pid, std::chrono::milliseconds time) {
-  const int fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
-  if (fd < 0) return false;
-  pollfd one = {fd, POLLIN, 0};
-  int ready;
-  do ready = poll(&one, 1, static_cast<int>(time.count()));
-  while (ready < 0 && errno == EINTR);
-  ::close(fd);
-  return ready > 0;
+} catch (const std::system_error& e) {
+  return fail(ErrorCode::io_error, e.what());
 }
 
 // How it ended, in words. Its stdin is closed already.
-std::string reap(pid_t pid, std::chrono::milliseconds patience) {
+std::string end_child(pid_t pid, std::chrono::milliseconds patience) {
   if (!ended_within(pid, patience)) {
     kill(pid, SIGTERM);
     if (!ended_within(pid, patience)) kill(pid, SIGKILL);
   }
-  int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (WIFSIGNALED(status))
-    return fmt::format("was ended by signal {} ({})", WTERMSIG(status),
-                       strsignal(WTERMSIG(status)));
-  return fmt::format("ended with exit status {}", WEXITSTATUS(status));
+  return describe_end(reap(pid));
 }
 
 class ProcessTransport final : public Transport {
@@ -141,7 +63,7 @@ class ProcessTransport final : public Transport {
     close();
     const pid_t pid = child_ ? child_->pid : 0;
     child_.reset();  // closes its stdin
-    if (pid) reap(pid, options_.patience);
+    if (pid) end_child(pid, options_.patience);
   }
 
   void on_renewed(std::function<void()> renewed) override { renewed_ = std::move(renewed); }
@@ -186,7 +108,7 @@ class ProcessTransport final : public Transport {
         version_.clear();
       }
       if (!child_) {
-        auto started = spawn(command_, options_);
+        auto started = start_child(command_, options_);
         if (!started) return tl::unexpected(std::move(started.error()));
         child_ = std::move(*started);
         // Only what has been initialized once, in an older version, is initialized again.
@@ -278,7 +200,7 @@ class ProcessTransport final : public Transport {
     const pid_t pid = child->pid;
     child->transport->close();
     child.reset();
-    const std::string how = reap(pid, options_.patience);
+    const std::string how = end_child(pid, options_.patience);
     std::scoped_lock lock(mutex_);
     last_end_ = fmt::format("the server {} {}", command_[0], how);
     if (last && restarts_ > 1)
@@ -312,7 +234,7 @@ Result<std::unique_ptr<Transport>> make_process_transport(std::vector<std::strin
                                                           ProcessOptions options) {
   if (command.empty() || command[0].empty())
     return fail(ErrorCode::invalid_params, "no command to start a server with");
-  auto child = spawn(command, options);
+  auto child = start_child(command, options);
   if (!child) return tl::unexpected(std::move(child.error()));
   return std::make_unique<ProcessTransport>(std::move(command), std::move(options),
                                             std::move(*child));

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <spawn.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -18,6 +17,7 @@
 #include <thread>
 
 #include "mcp/client.h"
+#include "mcp/spawn.h"
 #include "sandbox/files.h"
 #include "sandbox/launcher.h"
 #include "sandbox/manifest.h"
@@ -58,17 +58,6 @@ class RunFolder {
   fs::path path_;
 };
 
-// This process' environment with changes; NAME=VALUE lines.
-std::vector<std::string> environment_with(const std::map<std::string, std::string>& changes) {
-  std::vector<std::string> out;
-  for (char** variable = environ; *variable; ++variable) {
-    const std::string_view line = *variable;
-    if (!changes.contains(std::string(line.substr(0, line.find('='))))) out.emplace_back(line);
-  }
-  for (const auto& [name, value] : changes) out.push_back(name + "=" + value);
-  return out;
-}
-
 class Program {
  public:
   ~Program() {
@@ -77,45 +66,19 @@ class Program {
     }
   }
 
-  mcp::Result<void> start(const fs::path& program, const std::vector<std::string>& arguments,
-                          const std::vector<std::string>& environment, const fs::path& folder) {
-    int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1};
-    if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0)
-      return fail(ErrorCode::io_error, fmt::format("pipe: {}", std::strerror(errno)));
-    std::vector<char*> argv = {const_cast<char*>(program.c_str())}, env;
-    for (auto& one : arguments) argv.push_back(const_cast<char*>(one.c_str()));
-    for (auto& one : environment) env.push_back(const_cast<char*>(one.c_str()));
-    argv.push_back(nullptr);
-    env.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, in[0], 0);
-    posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-    posix_spawn_file_actions_adddup2(&actions, err[1], 2);
-    posix_spawn_file_actions_addchdir_np(&actions, folder.c_str());
-    posix_spawnattr_t attributes;
-    posix_spawnattr_init(&attributes);
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(
-        &attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    const int error =
-        posix_spawn(&pid_, program.c_str(), &actions, &attributes, argv.data(), env.data());
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
-    ::close(in[0]);
-    ::close(out[1]);
-    ::close(err[1]);
-    in_ = in[1];
-    out_ = out[0];
-    err_ = err[0];
-    if (error)
-      return fail(ErrorCode::io_error,
-                  fmt::format("{} cannot be started: {}", program.string(), std::strerror(error)));
+  mcp::Result<void> start(const std::vector<std::string>& command,
+                          std::vector<std::string> environment, const fs::path& folder) {
+    mcp::Pipe in, out, err;
+    const auto pid = mcp::spawn(
+        command, {.descriptors = {{in.read_end(), 0}, {out.write_end(), 1}, {err.write_end(), 2}},
+                  .environment = std::move(environment),
+                  .folder = folder,
+                  .group = mcp::SpawnOptions::Group::own_group});
+    if (!pid) return tl::unexpected(pid.error());
+    pid_ = *pid;
+    in_ = in.take_write();
+    out_ = out.take_read();
+    err_ = err.take_read();
     for (int fd : {in_, out_, err_}) fcntl(fd, F_SETFL, O_NONBLOCK);
     pidfd_ = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0));
     return {};
@@ -175,9 +138,7 @@ class Program {
     kill(-pid_, SIGKILL);  // what is left of its group
   }
 
-  int exit_code() const {
-    return WIFSIGNALED(status_) ? 128 + WTERMSIG(status_) : WEXITSTATUS(status_);
-  }
+  int exit_code() const { return mcp::exit_code(status_); }
   std::string errors;
   bool interrupted = false;
 
@@ -383,7 +344,10 @@ mcp::Result<AgentOutcome> run_agent(const std::string& prompt, const mcp::Json& 
   signal(SIGPIPE, SIG_IGN);
   const double began = ledger_now();
   Program run;
-  if (auto ok = run.start(program, command->arguments, environment_with(env), options.workspace);
+  std::vector<std::string> words = {program.string()};
+  words.insert(words.end(), command->arguments.begin(), command->arguments.end());
+  if (auto ok =
+          run.start(words, mcp::environment_with({env.begin(), env.end()}), options.workspace);
       !ok)
     return tl::unexpected(std::move(ok.error()));
   AgentOutcome out;

@@ -3,10 +3,8 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <spawn.h>
 #include <spdlog/spdlog.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,13 +12,12 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <vector>
+#include <system_error>
 
 #include "mcp/line_transport.h"
+#include "mcp/spawn.h"
 #include "sandbox/ledger.h"
 #include "sandbox/manifest.h"
-
-extern char** environ;
 
 namespace gpumcp::sandbox {
 using mcp::ErrorCode;
@@ -32,11 +29,16 @@ namespace {
 constexpr double kStartLimitS = 120;
 constexpr int kReadyFd = 3, kConfigFd = 4;  // in the child
 
-// The text in a file without a name, above the descriptors that the child gets.
+struct Descriptor {
+  int fd;
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+// The text in a file without a name.
 int make_config_file(const std::string& text) {
-  const int file = memfd_create("gpumcp-config", MFD_CLOEXEC);
-  const int fd = fcntl(file, F_DUPFD_CLOEXEC, 16);
-  ::close(file);
+  const int fd = memfd_create("gpumcp-config", MFD_CLOEXEC);
   for (size_t at = 0; fd >= 0 && at < text.size();) {
     const ssize_t n = ::write(fd, text.data() + at, text.size() - at);
     if (n <= 0) break;
@@ -44,6 +46,20 @@ int make_config_file(const std::string& text) {
   }
   lseek(fd, 0, SEEK_SET);
   return fd;
+}
+
+// OpenMP's threads wait by spinning for long unless told otherwise, and read that once, when the
+// library is loaded: on a machine whose cores others use too that costs many times the work.
+// Sleeping at once costs a wake-up a loop: one text took 5.5 ms so, 2.4 ms with a spin of some
+// microseconds.
+std::vector<std::string> worker_environment() {
+  std::map<std::string, std::optional<std::string>> changes = {{kLedgerVariable, std::nullopt},
+                                                               {kRunVariable, std::nullopt}};
+  if (!std::getenv("OMP_WAIT_POLICY") && !std::getenv("GOMP_SPINCOUNT")) {
+    changes["OMP_WAIT_POLICY"] = "PASSIVE";
+    changes["GOMP_SPINCOUNT"] = "3000";
+  }
+  return mcp::environment_with(changes);
 }
 
 // Reads what the child says until it closes the pipe or says "ready\n".
@@ -75,23 +91,11 @@ WorkerProcess::~WorkerProcess() { ending(std::chrono::milliseconds(0)); }
 std::string WorkerProcess::ending(std::chrono::milliseconds limit) {
   std::scoped_lock lock(mutex_);
   if (reaped_) return ending_;
-  const int fd = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0));
-  if (fd >= 0) {
-    pollfd fds{fd, POLLIN, 0};
-    poll(&fds, 1, static_cast<int>(limit.count()));
-    ::close(fd);
-  }
+  mcp::ended_within(pid_, limit);
   int status = 0;
   if (waitpid(pid_, &status, WNOHANG) != pid_) return {};
   reaped_ = true;
-  if (WIFSIGNALED(status)) {
-    const int signal = WTERMSIG(status);
-    ending_ = fmt::format("was killed by signal {} ({})", signal, strsignal(signal));
-    if (signal == SIGKILL) ending_ += ", by somebody or because the machine ran out of memory";
-  } else {
-    ending_ = fmt::format("exited with code {}", WEXITSTATUS(status));
-  }
-  return ending_;
+  return ending_ = mcp::describe_end(status);
 }
 
 mcp::Result<std::unique_ptr<mcp::Client>> connect_worker(const ConnectionFile& connection,
@@ -115,12 +119,8 @@ Stopped stop_worker(const RuntimeFolder& folder, std::chrono::milliseconds patie
   auto client = connect_worker(*connection, {.connect_timeout = std::chrono::seconds(3)});
   if (!client) return Stopped::nobody;
   if (pid) *pid = connection->pid;
-  const int process = static_cast<int>(syscall(SYS_pidfd_open, connection->pid, 0));
   (void)(*client)->request("gpumcp/stop", "", {.timeout = std::chrono::seconds(3)});
-  pollfd fds{process, POLLIN, 0};
-  const bool gone = process < 0 || poll(&fds, 1, static_cast<int>(patience.count())) == 1;
-  if (process >= 0) ::close(process);
-  return gone ? Stopped::gone : Stopped::busy;
+  return mcp::ended_within(connection->pid, patience) ? Stopped::gone : Stopped::busy;
 }
 
 mcp::Result<Attached> Launcher::attach(mcp::ClientOptions client_options) {
@@ -153,7 +153,7 @@ mcp::Result<Attached> Launcher::attach(mcp::ClientOptions client_options) {
   return Attached{std::move(*client), std::move(*process), connection->pid};
 }
 
-mcp::Result<std::shared_ptr<WorkerProcess>> Launcher::start(const RuntimeFolder& folder) {
+mcp::Result<std::shared_ptr<WorkerProcess>> Launcher::start(const RuntimeFolder& folder) try {
   for (const std::string& name : config_.secrets) {
     if (const char* value = std::getenv(name.c_str()); !value || !*value)
       return fail(
@@ -162,82 +162,49 @@ mcp::Result<std::shared_ptr<WorkerProcess>> Launcher::start(const RuntimeFolder&
                       "environment of this process: start it from one that has it",
                       name));
   }
-  const std::string program = program_path().string();
   mcp::Json config = config_.to_json();
   config["key"] = key_;
-  const std::string log = folder.log().string();
-  const std::string ready = std::to_string(kReadyFd), from = std::to_string(kConfigFd);
-  const char* argv[] = {program.c_str(), "worker",      "--config-fd", from.c_str(),
-                        "--ready-fd",    ready.c_str(), nullptr};
+  const auto failed = [](const std::string& what) {
+    return fail(ErrorCode::io_error, fmt::format("the worker cannot be started: {}", what));
+  };
   // Not on the command line, which everybody on the machine can read.
-  const int config_fd = make_config_file(mcp::to_text(config));
-  int pipe_fds[2];
-  if (config_fd < 0 || pipe2(pipe_fds, O_CLOEXEC) != 0)
-    return fail(ErrorCode::io_error, fmt::format("pipe: {}", std::strerror(errno)));
-
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, pipe_fds[1], kReadyFd);
-  posix_spawn_file_actions_adddup2(&actions, config_fd, kConfigFd);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, 1, log.c_str(),
-                                   O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW, 0600);
-  posix_spawn_file_actions_adddup2(&actions, 1, 2);
-  posix_spawn_file_actions_addclosefrom_np(&actions,
-                                           kConfigFd + 1);  // nothing of the host's leaks in
-  posix_spawn_file_actions_addchdir_np(&actions, "/");
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  // A session of its own: a host that kills its children's group must not take the shared worker.
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setflags(&attributes,
-                           POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  // OpenMP's threads wait by spinning for long unless told otherwise, and read that once, when the
-  // library is loaded: on a machine whose cores others use too that costs many times the work.
-  // Sleeping at once costs a wake-up a loop: one text took 5.5 ms so, 2.4 ms with a spin of some
-  // microseconds.
-  std::vector<char*> environment;
-  for (char** variable = environ; *variable; ++variable) {
-    const std::string_view line = *variable, name = line.substr(0, line.find('='));
-    if (name != kLedgerVariable && name != kRunVariable) environment.push_back(*variable);
-  }
-  char passive[] = "OMP_WAIT_POLICY=PASSIVE", spin[] = "GOMP_SPINCOUNT=3000";
-  if (!std::getenv("OMP_WAIT_POLICY") && !std::getenv("GOMP_SPINCOUNT")) {
-    environment.push_back(passive);
-    environment.push_back(spin);
-  }
-  environment.push_back(nullptr);
-  pid_t pid = 0;
-  const int error = posix_spawn(&pid, program.c_str(), &actions, &attributes,
-                                const_cast<char**>(argv), environment.data());
-  posix_spawn_file_actions_destroy(&actions);
-  posix_spawnattr_destroy(&attributes);
-  ::close(pipe_fds[1]);
-  ::close(config_fd);
-  if (error) {
-    ::close(pipe_fds[0]);
-    return fail(ErrorCode::io_error,
-                fmt::format("the worker cannot be started: {}: {}", program, std::strerror(error)));
-  }
-  auto process = std::make_shared<WorkerProcess>(pid);
+  const Descriptor settings{make_config_file(mcp::to_text(config))};
+  const Descriptor log{::open(folder.log().c_str(),
+                              O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW | O_CLOEXEC,
+                              0600)};
+  if (settings.fd < 0 || log.fd < 0)
+    return failed(fmt::format("{}: {}", folder.log().string(), std::strerror(errno)));
+  mcp::Pipe ready;
+  const auto pid = mcp::spawn({program_path().string(), "worker", "--config-fd",
+                               std::to_string(kConfigFd), "--ready-fd", std::to_string(kReadyFd)},
+                              {.descriptors = {{mcp::kDevNull, 0},
+                                               {log.fd, 1},
+                                               {log.fd, 2},
+                                               {ready.write_end(), kReadyFd},
+                                               {settings.fd, kConfigFd}},
+                               .environment = worker_environment(),
+                               .folder = "/",
+                               // A host that kills its children's group must not take the shared
+                               // worker.
+                               .group = mcp::SpawnOptions::Group::own_session});
+  if (!pid) return failed(pid.error().message);
+  ready.close_write();
+  auto process = std::make_shared<WorkerProcess>(*pid);
   // A provider's own limit is kept behind it, by the relay.
   const double limit_s =
       config_.provider == "local" ? config_.start_timeout_s.value_or(kStartLimitS) : kStartLimitS;
-  const std::string answer = read_ready(pipe_fds[0], limit_s);
-  ::close(pipe_fds[0]);
+  const std::string answer = read_ready(ready.read_end(), limit_s);
   if (answer.ends_with("ready\n")) {
-    spdlog::debug("started worker {}", pid);
+    spdlog::debug("started worker {}", *pid);
     return process;
   }
-  kill(pid, SIGKILL);  // if it still runs: nobody will ever reach it
+  kill(*pid, SIGKILL);  // if it still runs: nobody will ever reach it
   std::string why = answer;
   if (const std::string ending = process->ending(std::chrono::milliseconds(500)); why.empty())
     why = fmt::format("it {}\n{}", ending.empty() ? "closed its pipe" : ending, folder.log_tail());
   return fail(ErrorCode::io_error, fmt::format("the worker could not start: {}", why));
+} catch (const std::system_error& e) {
+  return fail(ErrorCode::io_error, fmt::format("the worker cannot be started: {}", e.what()));
 }
 
 }  // namespace gpumcp::sandbox

@@ -1,21 +1,17 @@
 #include "sandbox/manifest.h"
 
 #include <fmt/format.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 
+#include "mcp/spawn.h"
 #include "sandbox/files.h"
 #include "sandbox/host_library.h"
 #include "sandbox/plugin_loader.h"
 #include "sandbox/runtime_folder.h"
 #include "sandbox/sandbox_config.h"
-
-extern char** environ;
 
 namespace gpumcp::sandbox {
 namespace fs = std::filesystem;
@@ -56,22 +52,12 @@ mcp::Result<Manifest> read_manifest(const fs::path& file, const fs::path& librar
 
 // `gpumcp manifest LIBRARY --out FILE` in a process of its own: opening the library may load torch.
 mcp::Result<void> run_manifest_child(const fs::path& library, const fs::path& out) {
-  const std::string program = program_path().string(), from = library.string(), to = out.string();
-  const char* argv[] = {program.c_str(), "manifest", from.c_str(), "--out", to.c_str(), nullptr};
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", 0, 0);
-  posix_spawn_file_actions_adddup2(&actions, 2, 1);
-  pid_t pid = 0;
-  const int error =
-      posix_spawn(&pid, program.c_str(), &actions, nullptr, const_cast<char**>(argv), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  if (error)
-    return fail(ErrorCode::io_error,
-                fmt::format("cannot start {}: {}", program, std::strerror(error)));
-  int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
+  const std::string from = library.string();
+  // What it says, its stdout too, goes to our stderr.
+  const auto pid = mcp::spawn({program_path().string(), "manifest", from, "--out", out.string()},
+                              {.descriptors = {{mcp::kDevNull, 0}, {2, 1}}});
+  if (!pid) return tl::unexpected(pid.error());
+  const int status = mcp::reap(*pid);
   if (status != 0)
     return fail(ErrorCode::io_error,
                 fmt::format("no manifest could be made of {} (see above)", from));

@@ -218,7 +218,7 @@ mcp::Result<void> bring_program(const std::string& host) {
       "s=$?; rm -rf \"$d.new.$$\"; exit $s",
       brought_folder());
   command.push_back(fmt::format("sh -c {}", shell_word(line)));
-  auto done = run_captured(command, packed->out);
+  auto done = run_captured(command, {.input = packed->out});
   if (!done) return tl::unexpected(std::move(done.error()));
   if (done->code != 0)
     return fail(ErrorCode::io_error, fmt::format("gpumcp could not be copied to {}: {}", host,

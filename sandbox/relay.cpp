@@ -1,24 +1,18 @@
 #include "sandbox/relay.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <spawn.h>
 #include <spdlog/spdlog.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
-#include <cstring>
 
 #include "mcp/line_transport.h"
 #include "sandbox/callback.h"
 #include "sandbox/carried.h"
 #include "sandbox/subprocess.h"
 #include "sandbox/worker.h"
-
-extern char** environ;
 
 namespace gpumcp::sandbox {
 namespace {
@@ -42,40 +36,16 @@ class Relay::Started {
  public:
   Started(const std::vector<std::string>& command, std::function<void(std::string)> on_line)
       : on_line_(std::move(on_line)) {
-    int in[2], out[2], err[2];
-    if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0)
-      throw std::runtime_error(std::strerror(errno));
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, in[0], 0);
-    posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-    posix_spawn_file_actions_adddup2(&actions, err[1], 2);
-    posix_spawn_file_actions_addclosefrom_np(&actions, 3);
-    posix_spawnattr_t attributes;
-    posix_spawnattr_init(&attributes);
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
+    mcp::Pipe in, out, err;
     // A group of its own: ssh and srun may start helpers, and a signal to all of them is then one.
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(
-        &attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    std::vector<char*> argv;
-    for (auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
-    argv.push_back(nullptr);
-    const int error = posix_spawnp(&pid_, argv[0], &actions, &attributes, argv.data(), environ);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
-    for (int fd : {in[0], out[1], err[1]}) ::close(fd);
-    if (error) {
-      for (int fd : {in[1], out[0], err[0]}) ::close(fd);
-      throw std::runtime_error(fmt::format("cannot run {}: {}", command[0], std::strerror(error)));
-    }
-    to_ = in[1];
-    from_ = out[0];
-    log_thread_ = std::thread([this, fd = err[0]] { read_log(fd); });
+    const auto pid = mcp::spawn(
+        command, {.descriptors = {{in.read_end(), 0}, {out.write_end(), 1}, {err.write_end(), 2}},
+                  .group = mcp::SpawnOptions::Group::own_group});
+    if (!pid) throw std::runtime_error(pid.error().message);
+    pid_ = *pid;
+    to_ = in.take_write();
+    from_ = out.take_read();
+    log_thread_ = std::thread([this, fd = err.take_read()] { read_log(fd); });
   }
   ~Started() {
     close_pipes();
@@ -132,16 +102,10 @@ class Relay::Started {
   int ended(milliseconds limit) {
     std::scoped_lock lock(mutex_);
     if (code_ >= 0) return code_;
-    const int fd = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0));
-    if (fd >= 0) {
-      pollfd fds{fd, POLLIN, 0};
-      while (poll(&fds, 1, static_cast<int>(limit.count())) < 0 && errno == EINTR) {
-      }
-      ::close(fd);
-    }
+    mcp::ended_within(pid_, limit);
     int status = 0;
     if (waitpid(pid_, &status, WNOHANG) != pid_) return -1;
-    return code_ = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    return code_ = mcp::exit_code(status);
   }
   int pid() const { return pid_; }
   std::string log_tail() {

@@ -1,103 +1,23 @@
 #include "interfaces/python/child.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <set>
 
-extern char** environ;
+#include "interfaces/python/child_reader.h"
 
 namespace gpumcp::python {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
-constexpr int kChildSocket = 3;
-constexpr size_t kLogTail = 4000;
 constexpr auto kLateGrace = std::chrono::seconds(5);
 constexpr size_t kMaxBytes = size_t{2} << 30;  // of one message's blobs
-
-// The device as torch in the child understands it.
-std::optional<std::string> visible_devices(const std::string& device) {
-  if (device == "cpu") return "";
-  if (!device.starts_with("cuda:")) return std::nullopt;
-  const size_t index = static_cast<size_t>(std::strtoul(device.c_str() + 5, nullptr, 10));
-  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
-  if (!visible || !*visible) return std::to_string(index);
-  std::vector<std::string> listed = {""};  // cuda:1 is the second of those that we may see
-  for (const char* c = visible; *c; ++c) {
-    if (*c == ',')
-      listed.emplace_back();
-    else
-      listed.back() += *c;
-  }
-  return index < listed.size() ? listed[index] : "";
-}
-
-// posix_spawn with these descriptors; everything above is closed. Throws std::runtime_error.
-pid_t start(const std::vector<std::string>& command, const std::vector<std::string>& environment,
-            const std::vector<std::pair<int, int>>& descriptors) {
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  int top = 0;
-  for (auto [from, to] : descriptors) {
-    if (from < 0)
-      posix_spawn_file_actions_addopen(&actions, to, "/dev/null", O_RDONLY, 0);
-    else
-      posix_spawn_file_actions_adddup2(&actions, from, to);
-    top = std::max(top, to);
-  }
-  posix_spawn_file_actions_addclosefrom_np(&actions, top + 1);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  std::vector<char*> argv, envp;
-  for (auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  for (auto& variable : environment) envp.push_back(const_cast<char*>(variable.c_str()));
-  envp.push_back(nullptr);
-  pid_t pid = 0;
-  const int error = posix_spawnp(&pid, argv[0], &actions, &attributes, argv.data(), envp.data());
-  posix_spawn_file_actions_destroy(&actions);
-  posix_spawnattr_destroy(&attributes);
-  if (error) throw std::runtime_error(fmt::format("{}: {}", command[0], std::strerror(error)));
-  return pid;
-}
-
-// A pipe or socket pair whose ends are above the descriptors that a child gets, so that dup2 never
-// meets one of its own sources.
-void move_up(int& fd) {
-  const int higher = fcntl(fd, F_DUPFD_CLOEXEC, 16);
-  if (higher < 0) throw std::runtime_error(std::strerror(errno));
-  ::close(fd);
-  fd = higher;
-}
-
-bool ends_within(pid_t pid, milliseconds limit) {
-  const int fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
-  if (fd < 0) return true;
-  pollfd fds{fd, POLLIN, 0};
-  int n = 0;
-  while ((n = poll(&fds, 1, static_cast<int>(limit.count()))) < 0 && errno == EINTR) {
-  }
-  ::close(fd);
-  return n > 0;
-}
 
 }  // namespace
 
@@ -106,52 +26,6 @@ struct Child::Pending {
   mcp::Context& context;
   Outcome outcome = {};
   bool done = false;
-};
-
-// Buffered reading from a descriptor: lines, and blocks of known length.
-struct Child::Reader {
-  int fd;
-  std::string buffer = {};
-  size_t at = 0;
-
-  bool fill() {
-    if (at > 0) {
-      buffer.erase(0, at);
-      at = 0;
-    }
-    const size_t old = buffer.size();
-    buffer.resize(old + 65536);
-    ssize_t n = 0;
-    while ((n = ::read(fd, buffer.data() + old, 65536)) < 0 && errno == EINTR) {
-    }
-    buffer.resize(old + static_cast<size_t>(std::max<ssize_t>(n, 0)));
-    return n > 0;
-  }
-  std::optional<std::string> line() {
-    size_t seen = at;
-    while (true) {
-      if (const size_t end = buffer.find('\n', seen); end != buffer.npos) {
-        std::string out = buffer.substr(at, end - at);
-        at = end + 1;
-        return out;
-      }
-      seen = buffer.size() - at;  // where fill() leaves it
-      if (!fill()) return std::nullopt;
-    }
-  }
-  std::optional<std::string> block(size_t size) {
-    std::string out = buffer.substr(at, size);
-    at += out.size();
-    const size_t have = out.size();
-    out.resize(size);
-    for (size_t got = have; got < size;) {
-      const ssize_t n = ::read(fd, out.data() + got, size - got);
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) return std::nullopt;
-      got += static_cast<size_t>(n);
-    }
-    return out;
-  }
 };
 
 Child::Child(ChildOptions options) : options_(std::move(options)) {
@@ -223,122 +97,6 @@ void Child::run() {
     return end(fmt::format("could not be started: {}", e.what()));
   }
   end(how_it_ended());
-}
-
-std::string Child::prepare() {
-  if (options_.packages.empty() && options_.requires_python.empty() &&
-      (options_.version.empty() || options_.version.find('/') != options_.version.npos))
-    return options_.version.empty() ? "python3" : options_.version;
-  const Json wanted = {{"folder", options_.environments.string()},
-                       {"packages", options_.packages},
-                       {"version", options_.version},
-                       {"requires", options_.requires_python}};
-  const std::string input = mcp::to_text(wanted);
-  int to[2], from[2];
-  if (pipe2(to, O_CLOEXEC) != 0 || pipe2(from, O_CLOEXEC) != 0)
-    throw std::runtime_error(std::strerror(errno));
-  for (int* fd : {&to[0], &to[1], &from[0], &from[1]}) move_up(*fd);
-  std::vector<std::string> environment;
-  for (char** variable = environ; *variable; ++variable) environment.emplace_back(*variable);
-  const pid_t pid =
-      start({"python3", "-I", (options_.scripts / "run_host.py").string(), "environment"},
-            environment, {{to[0], 0}, {from[1], 1}, {2, 2}});
-  ::close(to[0]);
-  ::close(from[1]);
-  {
-    std::scoped_lock lock(mutex_);
-    helper_pid_ = pid;
-    if (stopping_) kill(pid, SIGTERM);
-  }
-  [[maybe_unused]] auto n = ::write(to[1], input.data(), input.size());
-  ::close(to[1]);
-  std::string python, error;
-  Reader reader{from[0]};
-  while (auto line = reader.line()) {
-    const auto message = mcp::parse_json(*line);
-    if (!message || !message->is_object()) continue;
-    if (message->contains("progress")) note(message->value("progress", ""));
-    python = message->value("python", python);
-    error = message->value("error", error);
-  }
-  ::close(from[0]);
-  waitpid(pid, nullptr, 0);
-  {
-    std::scoped_lock lock(mutex_);
-    helper_pid_ = 0;
-    if (stopping_) throw std::runtime_error("the worker leaves");
-  }
-  if (python.empty())
-    throw std::runtime_error(error.empty() ? "its Python environment could not be made" : error);
-  return python;
-}
-
-void Child::spawn(const std::string& python) {
-  int pair[2], log[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 || pipe2(log, O_CLOEXEC) != 0)
-    throw std::runtime_error(std::strerror(errno));
-  for (int* fd : {&pair[0], &pair[1], &log[0], &log[1]}) move_up(*fd);
-
-  std::map<std::string, std::string> more = {{"PYTHONUNBUFFERED", "1"},
-                                             {"GPUMCP_DEVICE", options_.device}};
-  if (auto visible = visible_devices(options_.device)) more["CUDA_VISIBLE_DEVICES"] = *visible;
-  if (options_.threads > 0) more["OMP_NUM_THREADS"] = std::to_string(options_.threads);
-  for (auto& [key, value] : options_.env) more[key] = value;
-  std::vector<std::string> environment;
-  for (char** variable = environ; *variable; ++variable) {
-    const std::string_view text = *variable;
-    if (!more.contains(std::string(text.substr(0, text.find('='))))) environment.emplace_back(text);
-  }
-  for (auto& [key, value] : more) environment.push_back(key + "=" + value);
-
-  pid_t pid = 0;
-  try {
-    std::vector<std::string> command = options_.wrap;
-    for (const std::string& word :
-         {python, (options_.scripts / "run_host.py").string(), std::string("serve")})
-      command.push_back(word);
-    pid = start(command, environment, {{-1, 0}, {log[1], 1}, {log[1], 2}, {pair[1], kChildSocket}});
-  } catch (const std::exception& e) {
-    for (int fd : {pair[0], pair[1], log[0], log[1]}) ::close(fd);
-    throw std::runtime_error(fmt::format(
-        "{}; install Python 3.9 or newer, or name an interpreter: --python PATH", e.what()));
-  }
-  ::close(pair[1]);
-  ::close(log[1]);
-  log_thread_ = std::thread([this, fd = log[0]] { read_log(fd); });
-  {
-    std::scoped_lock lock(mutex_);
-    pid_ = pid;
-    socket_ = pair[0];
-    state_ = State::loading;
-    loading_since_ = Clock::now();
-    if (options_.held) options_.held->hold();
-    holds_ = true;
-    note_ = "loading " + options_.source.filename().string();
-    if (stopping_) ::shutdown(socket_, SHUT_RDWR);
-    changed_.notify_all();
-  }
-  send({{"type", "load"},
-        {"file", options_.source.string()},
-        {"tools", options_.tools},
-        {"secrets", options_.secrets}});
-}
-
-// What the child prints goes to our stderr, the worker's log, without secrets.
-void Child::read_log(int fd) {
-  Reader reader{fd};
-  while (auto line = reader.line()) {
-    for (auto& [value, name] : hidden_) {
-      for (size_t at = 0; (at = line->find(value, at)) != line->npos;)
-        line->replace(at, value.size(), "[secret " + name + "]");
-    }
-    *line += '\n';
-    [[maybe_unused]] auto n = ::write(2, line->data(), line->size());
-    std::scoped_lock lock(mutex_);
-    log_tail_ += *line;
-    if (log_tail_.size() > 2 * kLogTail) log_tail_.erase(0, log_tail_.size() - kLogTail);
-  }
-  ::close(fd);
 }
 
 void Child::read_messages() {
@@ -440,41 +198,6 @@ void Child::send(const Json& message, std::string_view bytes) {
     if (n <= 0) return;  // it died: the reading thread says so
     left.remove_prefix(static_cast<size_t>(n));
   }
-}
-
-std::string Child::how_it_ended() {
-  std::string how;
-  bool by_us = false;
-  {
-    std::scoped_lock lock(mutex_);
-    by_us = stopping_;
-  }
-  if (!ends_within(pid_, milliseconds(by_us ? 2000 : 5000))) {
-    kill(pid_, SIGKILL);
-    how = "stopped answering and was ended";
-  }
-  int status = 0;
-  waitpid(pid_, &status, 0);
-  if (log_thread_.joinable()) log_thread_.join();  // all that it said is there now
-  if (how.empty()) {
-    if (WIFSIGNALED(status)) {
-      const int number = WTERMSIG(status);
-      how = fmt::format("was killed by signal {} ({})", number, strsignal(number));
-      if (number == SIGKILL) how += ", by somebody or because the machine ran out of memory";
-    } else {
-      how = fmt::format("exited with code {}", WEXITSTATUS(status));
-    }
-  }
-  std::scoped_lock lock(mutex_);
-  if (!why_.empty()) return why_;  // it said why itself
-  std::string tail = log_tail_;
-  if (tail.size() > 600) {
-    tail.erase(0, tail.size() - 600);
-    if (const size_t line = tail.find('\n'); line != tail.npos) tail.erase(0, line + 1);
-  }
-  while (!tail.empty() && tail.back() == '\n') tail.pop_back();
-  if (!tail.empty()) how += fmt::format("; it last said: {}", tail);
-  return how;
 }
 
 void Child::end(const std::string& why) {

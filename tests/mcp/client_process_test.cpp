@@ -164,7 +164,7 @@ TEST_CASE("a child that ends alone fails its call, says how, and is there for th
     auto client = connect({.era = era});
     struct {
       const char *tool, *says;
-    } const ends[] = {{"leave", "exit status 3"}, {"crash", "signal 9"}};
+    } const ends[] = {{"leave", "exited with code 3"}, {"crash", "signal 9"}};
     Json before = value(*client, "pid");
     for (const auto& one : ends) {
       const auto lost = client->call_tool(one.tool, Json::object());
@@ -208,19 +208,19 @@ TEST_CASE("calls at once while a child ends: each gets one answer, and none is l
   for (auto& one : calls) CHECK(one.get());
 }
 
-TEST_CASE("a child that never answers is given up, with its exit status") {
+TEST_CASE("a child that never answers is given up, with its exit code") {
   auto transport = make_process_transport({"false"});
   REQUIRE(transport);
   auto client = Client::connect(std::move(*transport));
   REQUIRE_FALSE(client);
-  CHECK(contains(client.error().message, "false ended with exit status 1"));
+  CHECK(contains(client.error().message, "false exited with code 1"));
 
   for (int restarts : {0, 1}) {
     auto few = make_process_transport({"false"}, {.max_restarts = restarts});
     REQUIRE(few);
     client = Client::connect(std::move(*few));
     REQUIRE_FALSE(client);
-    CHECK(contains(client.error().message, "false ended with exit status 1"));
+    CHECK(contains(client.error().message, "false exited with code 1"));
     CHECK_FALSE(contains(client.error().message, "starts it again"));
     CHECK(contains(client.error().message, "2 times in a row") == (restarts == 1));
   }
