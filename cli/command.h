@@ -30,6 +30,7 @@ Command embed_command();
 Command expose_command();
 Command generate_command();
 Command isolated_command();
+Command run_guard_command();
 Command manifest_command();
 Command models_command();
 Command new_command();

@@ -2,9 +2,14 @@
 #include "sandbox/expose.h"
 
 #include <fmt/format.h>
+#include <poll.h>
+
+#include <cerrno>
 
 #include "cli/command.h"
+#include "cli/interrupt.h"
 #include "cli/sandbox_options.h"
+#include "sandbox/file_watch.h"
 
 namespace gpumcp::cli {
 namespace {
@@ -12,9 +17,11 @@ namespace {
 struct ExposeCommandOptions {
   SandboxOptions sandbox;
   std::string interface, as, module_name, out, url, token_file;
+  bool watch = false;
 };
 
-int run_expose(ExposeCommandOptions& o) {
+// Writes it all, and says from which files it was made.
+std::vector<std::filesystem::path> write_exposed(ExposeCommandOptions& o) {
   o.sandbox.interfaces = {o.interface};
   const SandboxOptions resolved = o.sandbox.resolved();
   auto manifests = resolved.manifests();
@@ -41,6 +48,26 @@ int run_expose(ExposeCommandOptions& o) {
                                     : sandbox::expose_mcp(manifest, options);
   if (!written) throw std::runtime_error(written.error().message);
   for (auto& path : *written) fmt::print("{}\n", path.string());
+  std::fflush(stdout);
+  return sandbox::source_files({manifest});
+}
+
+int run_expose(ExposeCommandOptions& o) {
+  const auto files = write_exposed(o);
+  if (!o.watch) return kOk;
+  const Interrupt interrupt;
+  sandbox::FileWatch watch(files, [&]() -> std::vector<std::filesystem::path> {
+    try {
+      return write_exposed(o);
+    } catch (const std::exception& e) {
+      fmt::print(stderr, "gpumcp: the interface changed, and cannot be made anew: {}\n", e.what());
+      return {};
+    }
+  });
+  fmt::print(stderr, "made anew whenever {} changes; Ctrl-C ends that\n", o.interface);
+  pollfd fds{interrupt.fd(), POLLIN, 0};
+  while (poll(&fds, 1, -1) < 0 && errno == EINTR) {
+  }
   return kOk;
 }
 
@@ -67,6 +94,8 @@ Command expose_command() {
             ->required()
             ->type_name("DIR");
         app.add_option("--url", options->url, "a server that serves them, instead of starting one");
+        app.add_flag("--watch", options->watch,
+                     "stay, and make it anew whenever the interface changes");
         app.add_option("--token-file", options->token_file, "file with the bearer token for --url");
         options->sandbox.declare(app, false, &options->module_name);
         return [options] { return run_expose(*options); };

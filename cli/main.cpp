@@ -48,12 +48,12 @@ int main(int argc, char** argv) {
   std::function<int()> run;
   std::vector<std::string_view> names;
   for (const Command& command :
-       {serve_command(),    call_command(),     tools_command(),  embed_command(),
-        tokenize_command(), generate_command(), models_command(), pull_command(),
-        status_command(),   stop_command(),     doctor_command(), config_command(),
-        run_command(),      sandbox_command(),  expose_command(), new_command(),
-        build_command(),    manifest_command(), worker_command(), isolated_command(),
-        version_command()}) {
+       {serve_command(),     call_command(),     tools_command(),  embed_command(),
+        tokenize_command(),  generate_command(), models_command(), pull_command(),
+        status_command(),    stop_command(),     doctor_command(), config_command(),
+        run_command(),       sandbox_command(),  expose_command(), new_command(),
+        build_command(),     manifest_command(), worker_command(), isolated_command(),
+        run_guard_command(), version_command()}) {
     names.push_back(command.name);
     CLI::App* sub = app.add_subcommand(command.name, command.summary);
     sub->footer(fmt::format("Examples:\n{}", command.examples));

@@ -1,16 +1,20 @@
 // gpumcp run: an agent program works on a prompt here, with interfaces as MCP tools or as Python
 // modules; the GPU is held while they are called. Closes with the ledger.
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <thread>
 
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/sandbox_options.h"
 #include "sandbox/agent_run.h"
+#include "sandbox/file_watch.h"
 #include "sandbox/files.h"
 #include "sandbox/workspace.h"
 
@@ -25,6 +29,7 @@ struct RunOptions {
   std::vector<std::string> libraries, files, mcp_configs, behind;
   double price = -1;
   bool json = false, quiet = false, shell = false, no_shell = false, keep = false, prepare = false;
+  bool until_stdin_ends = false;
 };
 
 std::string read_prompt(const RunOptions& o) {
@@ -113,6 +118,19 @@ sandbox::Workspace workspace_of(const RunOptions& o) {
   return out;
 }
 
+// The end of stdin is then as Ctrl-C: the program that started this one is gone.
+std::jthread watch_stdin() {
+  return std::jthread([](std::stop_token stop) {
+    while (!stop.stop_requested()) {
+      pollfd fds{0, POLLIN, 0};
+      char unread = 0;
+      if (poll(&fds, 1, 200) != 1 || ::read(0, &unread, 1) > 0) continue;
+      kill(getpid(), SIGINT);
+      return;
+    }
+  });
+}
+
 int run_run(RunOptions& o) {
   if (!o.prepare && o.prompt.empty() == o.prompt_file.empty())
     throw std::invalid_argument(
@@ -155,6 +173,23 @@ int run_run(RunOptions& o) {
       .keep_workers = o.keep,
       .ledger = o.ledger};
   const Interrupt interrupt;
+  const std::jthread stdin_watch = o.until_stdin_ends ? watch_stdin() : std::jthread();
+  // An interface that is edited under the agent: what was made of it is made anew.
+  std::vector<sandbox::Manifest> served;
+  for (const sandbox::Library& library : workspace.libraries) {
+    if (library.kind == sandbox::Library::Kind::served) served.push_back(library.manifest);
+  }
+  const sandbox::FileWatch watch(
+      sandbox::source_files(served), [&]() -> std::vector<std::filesystem::path> {
+        try {
+          auto again =
+              sandbox::create_local_session(workspace_of(o), folder, folder.filename().string());
+          if (!again) throw std::runtime_error(again.error().message);
+        } catch (const std::exception& e) {
+          fmt::print(stderr, "gpumcp: an interface changed, and is not taken so: {}\n", e.what());
+        }
+        return {};
+      });
   auto outcome = sandbox::run_agent(
       prompt, config, options,
       [&](const mcp::Json& line, const std::vector<AgentMessage>& messages) {
@@ -232,9 +267,30 @@ Command run_command() {
                      "print the program's own lines as they come, and the ledger as JSON");
         app.add_flag("--quiet", options->quiet, "no line for each message");
         app.add_flag("--prepare", options->prepare, "only lay out the workspace");
+        app.add_flag("--until-stdin-ends", options->until_stdin_ends,
+                     "end as after Ctrl-C when stdin does, for programs that start this one");
         options->sandbox.declare(app, true, &options->library_name);
         return [options] { return run_run(*options); };
       }};
+}
+
+Command run_guard_command() {
+  return {.name = "run-guard",
+          .summary = "end what a killed gpumcp run has left",
+          .examples = "  gpumcp run starts it",
+          .declare = [](CLI::App& app, const std::vector<std::string>&) {
+            app.group("");  // for gpumcp run, not for people
+            auto spec = std::make_shared<std::string>();
+            app.add_option("--spec", *spec, "the run, as JSON")->required();
+            return [spec]() -> int {
+              // What ends the run's terminal or group is not meant for this one, yet.
+              for (int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, SIG_IGN);
+              const auto json = mcp::parse_json(*spec);
+              if (!json) throw std::invalid_argument(json.error().message);
+              sandbox::guard_run(sandbox::AbandonedRun::from_json(*json), 0);
+              return kOk;
+            };
+          }};
 }
 
 }  // namespace gpumcp::cli

@@ -14,8 +14,12 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <mutex>
 #include <optional>
 #include <set>
+#include <thread>
 
 #include "cli/command.h"
 #include "cli/interrupt.h"
@@ -46,6 +50,7 @@ sandbox::SandboxConfig config_of(const Json& given) {
                                               "gpu_count",
                                               "models",
                                               "python_packages",
+                                              "system_packages",
                                               "python_version",
                                               "env",
                                               "secrets",
@@ -74,12 +79,6 @@ sandbox::SandboxConfig config_of(const Json& given) {
       all["idle_s"] = value == "never" ? Json(nullptr) : value;
       continue;
     }
-    if (key == "system_packages") {
-      if (!value.empty())
-        throw std::invalid_argument(
-            "system_packages: gpumcp installs none; have them in the machine's image");
-      continue;
-    }
     if (!known.contains(key))
       throw std::invalid_argument(fmt::format("config.{}: there is no such setting", key));
     all[key] = value;
@@ -92,9 +91,11 @@ class Control {
   Json run(const Json& request) {
     const std::string op = required(request, "op");
     if (op == "start") {
-      sandbox_ = std::make_unique<sandbox::ScopedSandbox>(
+      auto fresh = std::make_shared<sandbox::ScopedSandbox>(
           config_of(request.value("config", Json::object())), text_of(request, "name"));
-      sandbox_->start();
+      fresh->start();
+      const std::scoped_lock lock(mutex_);
+      sandbox_ = owned_ = std::move(fresh);
       return {{"name", sandbox_->name()}};
     }
     if (op == "attach") {
@@ -121,6 +122,8 @@ class Control {
     }
     if (op == "detach") {
       sandbox_->detach();
+      const std::scoped_lock lock(mutex_);
+      owned_.reset();  // it outlives this program
       return Json::object();
     }
     if (op == "terminate") {
@@ -131,11 +134,30 @@ class Control {
   }
 
   static void say(const Json& message) {
-    fmt::print("{}\n", mcp::to_text(message));
+    // Who is gone hears nothing; the end of stdin says so.
+    const std::string line = mcp::to_text(message) + "\n";
+    [[maybe_unused]] const auto written = std::fwrite(line.data(), 1, line.size(), stdout);
     std::fflush(stdout);
   }
   static void progress(const std::string& what) { say({{"progress", what}}); }
-  void end() { sandbox_.reset(); }
+  void end() {
+    const std::scoped_lock lock(mutex_);
+    sandbox_.reset();
+    owned_.reset();
+  }
+  // From another thread: ends the sandbox, and with it the request that runs.
+  void abandon() {
+    std::shared_ptr<sandbox::ScopedSandbox> ended;
+    {
+      const std::scoped_lock lock(mutex_);
+      ended = owned_;
+    }
+    try {
+      if (ended) ended->terminate();
+    } catch (const std::exception&) {
+      // Its worker idles out.
+    }
+  }
 
  private:
   static Json answer_of(const sandbox::ServedInterface& served) {
@@ -179,8 +201,22 @@ class Control {
             {"needs_shell", session->needs_shell}};
   }
 
-  std::unique_ptr<sandbox::ScopedSandbox> sandbox_;
+  std::shared_ptr<sandbox::ScopedSandbox> sandbox_;
+  std::mutex mutex_;  // guards:
+  std::shared_ptr<sandbox::ScopedSandbox> owned_;
 };
+
+// While a request runs nobody reads stdin: that nobody reads our answers any more says the same.
+std::jthread watch_stdout(Control& control) {
+  return std::jthread([&control](std::stop_token stop) {
+    while (!stop.stop_requested()) {
+      pollfd fds{1, 0, 0};
+      if (poll(&fds, 1, 250) != 1 || !(fds.revents & POLLERR)) continue;
+      control.abandon();
+      return;
+    }
+  });
+}
 
 // The next line of stdin; nothing at its end, or when a signal asks for one.
 std::optional<std::string> next_line(std::string& buffer, int stop_fd) {
@@ -203,7 +239,10 @@ std::optional<std::string> next_line(std::string& buffer, int stop_fd) {
 
 int run_control() {
   const Interrupt interrupt;
+  // Its program may be killed while this one talks: the sandbox is ended all the same.
+  std::signal(SIGPIPE, SIG_IGN);
   Control control;
+  const std::jthread stdout_watch = watch_stdout(control);
   std::string buffer;
   while (auto next = next_line(buffer, interrupt.fd())) {
     const std::string line = std::move(*next);

@@ -112,6 +112,9 @@ void SandboxOptions::declare_worker(CLI::App& app) {
       ->type_name("VERSION|PATH");
   app.add_option("--python-package", python_packages,
                  "Python interfaces: a package that they need, as for pip; repeatable");
+  app.add_option("--system-package", system_packages,
+                 "a package of the system that interfaces need where the worker runs: installed if "
+                 "that is root, else told; repeatable");
   app.add_option("--env", env, "a variable for Python interfaces; repeatable")
       ->type_name("NAME=VALUE");
   app.add_option("--secret", secrets,
@@ -192,6 +195,8 @@ SandboxOptions SandboxOptions::resolved() const {
   out.pin.insert(out.pin.begin(), file.pin.begin(), file.pin.end());
   out.python_packages.insert(out.python_packages.end(), file.python_packages.begin(),
                              file.python_packages.end());
+  out.system_packages.insert(out.system_packages.end(), file.system_packages.begin(),
+                             file.system_packages.end());
   out.secrets.insert(out.secrets.end(), file.secrets.begin(), file.secrets.end());
   for (auto& [key, value] : file.env) out.env.insert(out.env.begin(), key + "=" + value);
   // Words that name an interface of the file choose it; others bring one more.
@@ -284,6 +289,7 @@ std::vector<std::string> SandboxOptions::words() const {
   if (!host_memory.empty()) add("--host-memory", host_memory);
   if (!python.empty()) add("--python", python.find('/') == python.npos ? python : full(python));
   for (auto& package : python_packages) add("--python-package", package);
+  for (auto& package : system_packages) add("--system-package", package);
   for (auto& one : env) add("--env", one);
   for (auto& one : secrets) add("--secret", one);
   if (!workspace.empty()) add("--workspace", full(workspace));
@@ -403,6 +409,7 @@ sandbox::SandboxConfig SandboxOptions::config(
   sandbox::set_interfaces(config, manifests);
   if (started) return config;
   config.python_packages = python_packages;
+  config.system_packages = system_packages;
   // A path is the same wherever the worker starts.
   config.python_version =
       python.find('/') == python.npos ? python : fs::absolute(python).lexically_normal().string();
@@ -463,6 +470,21 @@ sandbox::FrontServerOptions front_server_options(const SandboxOptions& given) {
                                   .instructions = kInstructions,
                                   .program_tools = options.shell_tools};
   out.manifests = options.shown_of(std::move(manifests));
+  return out;
+}
+
+sandbox::FrontServerOptions changing_server_options(const SandboxOptions& given) {
+  auto out = front_server_options(given);
+  out.offer_now = [given] {
+    if (!given.sandbox_name.empty() && !sandbox::load_record(given.sandbox_name))
+      return sandbox::Offer{.gone =
+                                fmt::format("the sandbox {} was terminated", given.sandbox_name)};
+    auto now = front_server_options(given);
+    return sandbox::Offer{std::move(now.config), std::move(now.manifests)};
+  };
+  if (!given.config_file.empty())
+    out.watched.push_back(fs::absolute(given.config_file).lexically_normal());
+  if (!given.sandbox_name.empty()) out.watched.push_back(sandbox::record_path(given.sandbox_name));
   return out;
 }
 

@@ -20,7 +20,7 @@ struct SandboxOptions {
   std::vector<std::string> interfaces;  // none: the config file's, else embeddings
   std::vector<std::string> models;      // NAME or NAME=FOLDER
   std::string device = "auto", idle = "60", provider = "local", workspace, name = "gpumcp";
-  std::vector<std::string> python_packages, env, secrets;
+  std::vector<std::string> python_packages, system_packages, env, secrets;
   std::string python, gpu;
   int gpu_count = 1;
   std::vector<std::string> model_idle, pin;
@@ -66,5 +66,7 @@ struct SandboxOptions {
 
 // What a server of these interfaces is made of.
 sandbox::FrontServerOptions front_server_options(const SandboxOptions& options);
+// The same, of one that notices when the interfaces' files, gpumcp.toml or the sandbox change.
+sandbox::FrontServerOptions changing_server_options(const SandboxOptions& options);
 
 }  // namespace gpumcp::cli

@@ -109,7 +109,7 @@ Command serve_command() {
         return [options]() -> int {
           // Never destroyed: at the end a call may still wait for the worker, and the process just
           // goes.
-          auto* front = new sandbox::FrontServer(front_server_options(options->sandbox));
+          auto* front = new sandbox::FrontServer(changing_server_options(options->sandbox));
           int code = kOk;
           if (!options->http.empty())
             code = serve_http(*front, *options);

@@ -136,6 +136,10 @@ class Server final : public Registry {
   // the reading thread, so it must not block.
   void add_forwarded(std::vector<Tool> tools, std::vector<ResourceTemplate> templates,
                      Forwarder forwarder);
+  // From now on, with one list_changed: tools of names that are listed take their places, without
+  // a moment in which there is none; others are added; those of `removed` go.
+  void replace_forwarded(std::vector<Tool> tools, const std::vector<std::string>& removed,
+                         Forwarder forwarder);
 
   // Serves one peer until it closes, close() or stop(). Returns after the calls in flight have been
   // answered (up to options.drain) or cancelled.

@@ -47,7 +47,7 @@ void Server::Impl::edit(const std::function<void(Catalog&, uint64_t)>& change) {
   catalog_ = std::move(next);
 }
 
-void Server::Impl::add_tool(Catalog::ToolEntry entry, Checks checks) {
+void Server::Impl::prepare_tool(Catalog::ToolEntry& entry) const {
   if (std::string problem = check_tool(entry.tool, options.for_hosts); !problem.empty())
     throw std::invalid_argument(problem);
   auto headers = find_param_headers(entry.tool.inputSchema);
@@ -55,6 +55,10 @@ void Server::Impl::add_tool(Catalog::ToolEntry entry, Checks checks) {
     throw std::invalid_argument(
         fmt::format("tool \"{}\": {}", entry.tool.name, headers.error().message));
   entry.param_headers = std::move(*headers);
+}
+
+void Server::Impl::add_tool(Catalog::ToolEntry entry, Checks checks) {
+  prepare_tool(entry);
   if (checks == Checks::by_schema)
     entry.handler = check_calls(entry.tool, std::move(entry.handler));
   edit([&](Catalog& catalog, uint64_t number) {
@@ -158,6 +162,34 @@ void Server::add_forwarded(std::vector<Tool> tools, std::vector<ResourceTemplate
   for (ResourceTemplate& one : templates)
     impl_->add_resource(
         {.resource = std::move(one), .is_template = true, .reader = nullptr, .forwarder = shared});
+}
+
+void Server::replace_forwarded(std::vector<Tool> tools, const std::vector<std::string>& removed,
+                               Forwarder forwarder) {
+  auto shared = std::make_shared<const Forwarder>(std::move(forwarder));
+  std::vector<Catalog::ToolEntry> entries;
+  for (Tool& tool : tools) {
+    entries.push_back({std::move(tool), nullptr, shared});
+    impl_->prepare_tool(entries.back());
+  }
+  for (Catalog::ToolEntry& entry : entries) {
+    impl_->edit([&](Catalog& catalog, uint64_t number) {
+      for (auto& listed : catalog.tools) {
+        if (listed->tool.name != entry.tool.name) continue;
+        entry.number = listed->number;  // cursors know it by that
+        listed = std::make_shared<Catalog::ToolEntry>(std::move(entry));
+        return;
+      }
+      entry.number = number;
+      catalog.tools.push_back(std::make_shared<Catalog::ToolEntry>(std::move(entry)));
+    });
+  }
+  impl_->edit([&](Catalog& catalog, uint64_t) {
+    std::erase_if(catalog.tools, [&](auto& listed) {
+      return std::find(removed.begin(), removed.end(), listed->tool.name) != removed.end();
+    });
+  });
+  impl_->changed_list("tools");
 }
 
 namespace {

@@ -31,6 +31,8 @@ struct Server::Impl {
   std::shared_ptr<const Catalog> catalog() const;
   void edit(const std::function<void(Catalog& catalog, uint64_t number)>& change);
   enum class Checks { own, by_schema };  // the handler's own, or those of check_calls()
+  // Throws what is wrong with it; works out its headers.
+  void prepare_tool(Catalog::ToolEntry& entry) const;
   void add_tool(Catalog::ToolEntry entry, Checks checks);
   void add_resource(Catalog::ResourceEntry entry);
   // Tells clients, if there may be any.

@@ -272,6 +272,22 @@ void settle_workers(const fs::path& ledger, double began, bool keep) {
   }
 }
 
+// What living workers have held so far: some of them may have been started for this run.
+void note_workers_before(const fs::path& ledger) {
+  for (const RuntimeFolder& folder : RuntimeFolder::list()) {
+    const auto connection = folder.read_connection();
+    if (!connection) continue;
+    const auto patience = std::chrono::seconds(1);
+    auto client = connect_worker(*connection, {.connect_timeout = patience});
+    if (!client) continue;
+    const auto text = (*client)->request("gpumcp/status", "", {.timeout = patience});
+    const auto status = text ? mcp::parse_json(*text) : mcp::Result<mcp::Json>(mcp::Json());
+    if (!status || !status->is_object()) continue;
+    if (const std::string id = status->value("ledger_id", ""); !id.empty())
+      append_ledger(ledger, ledger_before_line(id, status->value("held_s", 0.0)));
+  }
+}
+
 // Of this environment: what fronts and workers depend on, which some programs keep from servers.
 std::vector<std::string> server_variables() {
   std::vector<std::string> out;
@@ -286,6 +302,35 @@ std::vector<std::string> server_variables() {
   return out;
 }
 
+// Ends the run if this process is killed before it could, or leaves it by an exception: a process of our own waits for the end of
+// a pipe whose other end nobody else has, and gets a word through it if all is in order.
+class RunGuard {
+ public:
+  mcp::Result<void> start(const AbandonedRun& run) {
+    mcp::Pipe pipe;
+    const auto pid =
+        mcp::spawn({program_path().string(), "run-guard", "--spec", mcp::to_text(run.to_json())},
+                   {.descriptors = {{mcp::kDevNull, 1}, {mcp::kDevNull, 2}, {pipe.read_end(), 0}},
+                    .folder = "/",
+                    .group = mcp::SpawnOptions::Group::own_session});
+    if (!pid) return tl::unexpected(pid.error());
+    pid_ = *pid;
+    told_ = pipe.take_write();
+    return {};
+  }
+  // The run has ended in order. Without it the guard ends what there is.
+  void done() { [[maybe_unused]] auto n = ::write(told_, "done", 4); }
+  ~RunGuard() {
+    if (told_ < 0) return;
+    ::close(told_);
+    mcp::reap(pid_);
+  }
+
+ private:
+  pid_t pid_ = 0;
+  int told_ = -1;
+};
+
 std::string random_mark() {
   std::string out = read_file("/proc/sys/kernel/random/uuid");
   while (!out.empty() && out.back() == '\n') out.pop_back();
@@ -293,6 +338,35 @@ std::string random_mark() {
 }
 
 }  // namespace
+
+mcp::Json AbandonedRun::to_json() const {
+  return {{"mark", mark},
+          {"folder", folder.string()},
+          {"ledger", ledger.string()},
+          {"began", began},
+          {"keep_workers", keep_workers}};
+}
+
+AbandonedRun AbandonedRun::from_json(const mcp::Json& json) {
+  return {.mark = json.at("mark").get<std::string>(),
+          .folder = json.at("folder").get<std::string>(),
+          .ledger = json.at("ledger").get<std::string>(),
+          .began = json.at("began").get<double>(),
+          .keep_workers = json.at("keep_workers").get<bool>()};
+}
+
+void guard_run(const AbandonedRun& run, int fd) {
+  char word[4];
+  ssize_t n = 0;
+  while ((n = ::read(fd, word, sizeof word)) < 0 && errno == EINTR) {
+  }
+  if (n > 0 || run.mark.empty()) return;
+  end_left_behind(run.mark);
+  settle_workers(run.ledger, run.began, run.keep_workers);
+  std::error_code ignored;
+  // Only what a run makes for itself: `folder` came by a command line.
+  if (run.folder.parent_path() == cache_folder() / "runs") fs::remove_all(run.folder, ignored);
+}
 
 mcp::Result<AgentOutcome> run_agent(const std::string& prompt, const mcp::Json& mcp_config,
                                     const AgentRunOptions& options,
@@ -342,7 +416,16 @@ mcp::Result<AgentOutcome> run_agent(const std::string& prompt, const mcp::Json& 
   for (const auto& [name, value] : command->env) env[name] = value;
 
   signal(SIGPIPE, SIG_IGN);
+  note_workers_before(ledger);
   const double began = ledger_now();
+  RunGuard guard;
+  if (auto ok = guard.start({.mark = mark,
+                             .folder = folder.path(),
+                             .ledger = ledger,
+                             .began = began,
+                             .keep_workers = options.keep_workers});
+      !ok)
+    return tl::unexpected(std::move(ok.error()));
   Program run;
   std::vector<std::string> words = {program.string()};
   words.insert(words.end(), command->arguments.begin(), command->arguments.end());
@@ -380,6 +463,7 @@ mcp::Result<AgentOutcome> run_agent(const std::string& prompt, const mcp::Json& 
   end_left_behind(mark);
   const double ended = ledger_now();
   settle_workers(ledger, began, options.keep_workers);
+  guard.done();
   out.ledger = Ledger::read(ledger).summary(began, ended, options.price);
   return out;
 }

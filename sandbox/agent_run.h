@@ -55,4 +55,17 @@ mcp::Result<AgentOutcome> run_agent(const std::string& prompt, const mcp::Json& 
                                     const OnAgentMessage& on_message = {},
                                     std::stop_token stop = {});
 
+// What a run that was killed leaves behind, and the process that then ends it (gpumcp run-guard):
+// `fd` gives a word when the run has ended in order, and its end when it cannot.
+struct AbandonedRun {
+  std::string mark;              // kRunVariable of its processes
+  std::filesystem::path folder;  // of the run's own
+  std::filesystem::path ledger;
+  double began = 0;
+  bool keep_workers = false;
+  mcp::Json to_json() const;
+  static AbandonedRun from_json(const mcp::Json& json);
+};
+void guard_run(const AbandonedRun& run, int fd);
+
 }  // namespace gpumcp::sandbox

@@ -11,6 +11,7 @@
 
 #include "sandbox/ledger.h"
 #include "sandbox/sandbox_record.h"
+#include "sandbox/tool_guard.h"
 #include "sandbox/worker.h"
 
 namespace gpumcp::sandbox {
@@ -63,23 +64,30 @@ struct Front::Forward {
   std::shared_ptr<mcp::ForwardedRequest> request;
   int sends = 0;
   double begun = 0;  // for the ledger
-  std::atomic<bool> entered = false;
-  std::mutex mutex;  // guards on_stop
+  std::atomic<bool> entered = false, answered = false;
+  double limit_s = 0;
+  std::string call = {};  // its name, if it has a limit
+  std::mutex mutex;       // guards what follows
+  std::function<void()> cancel = {};
   std::optional<std::stop_callback<std::function<void()>>> on_stop;
 };
 
 // One connection to a worker.
 struct Front::Link {
+  std::shared_ptr<Launcher> launcher;  // that it came by
   std::unique_ptr<mcp::Client> client;
   std::shared_ptr<WorkerProcess> process;
   int pid = 0;
   Clock::time_point since = Clock::now();
   std::atomic<bool> leaving = false, closed = false;
-  std::atomic<size_t> running = 0;  // calls that a leaving worker had begun
+  std::atomic<bool> replaced = false;  // by change()
+  std::atomic<size_t> running = 0;     // calls that a leaving worker had begun
 };
 
 Front::Front(FrontOptions options)
-    : options_(std::move(options)), launcher_(options_.config), session_(random_name()) {
+    : options_(std::move(options)),
+      session_(random_name()),
+      launcher_(std::make_shared<Launcher>(options_.config)) {
   connector_ = std::thread([this] { connect_loop(); });
 }
 
@@ -157,6 +165,12 @@ void Front::submit(std::shared_ptr<Forward> forward) {
     std::unique_lock lock(mutex_);
     if (link_ && !link_->leaving && !link_->closed) {
       link = link_;
+    } else if (!refusal_.empty()) {
+      const std::string text =
+          fmt::format("{} was not run: {}", forward->request->name(), refusal_);
+      lock.unlock();
+      enter(*forward);
+      return forward->request->respond_tool_error(text);
     } else {
       const auto pause = retry_at_ - Clock::now();
       if (pause > kPatience) {
@@ -195,17 +209,22 @@ void Front::send(const std::shared_ptr<Link>& link, std::shared_ptr<Forward> for
     params = fmt::format(R"("uri":{})", json_string(request.name()));
   }
   if (std::string round = request.round(); !round.empty()) params += "," + round;
+  const SandboxConfig& config = link->launcher->config();
   mcp::Json meta = forwarded_meta(request.meta());
   // Ours alone to say: a client, perhaps on another machine, must not choose where files are
   // written.
   meta.erase("gpumcp/workspace");
   if (!options_.workspace.empty()) meta["gpumcp/workspace"] = options_.workspace.string();
-  if (std::isfinite(options_.config.call_timeout_s)) {
-    const double limit_ms = options_.config.call_timeout_s * 1000;
+  if (std::isfinite(config.call_timeout_s) || meta.contains("gpumcp/deadline_ms"))
+    meta[kCallMeta] = name_call(forward);
+  if (std::isfinite(config.call_timeout_s)) {
+    const double limit_ms = config.call_timeout_s * 1000;
     const auto wish = meta.find("gpumcp/deadline_ms");
     const bool sooner = wish != meta.end() && wish->is_number() && wish->get<double>() < limit_ms;
     if (!sooner) meta["gpumcp/deadline_ms"] = limit_ms;
   }
+  if (const auto limit = meta.find("gpumcp/deadline_ms"); limit != meta.end() && limit->is_number())
+    forward->limit_s = limit->get<double>() / 1000;
   // Within this front a client may tell its own conversations apart.
   const auto own = meta.find("gpumcp/session");
   meta["gpumcp/session"] =
@@ -217,16 +236,19 @@ void Front::send(const std::shared_ptr<Link>& link, std::shared_ptr<Forward> for
       std::scoped_lock lock(forward->mutex);
       forward->on_stop.reset();
     }
+    forget_call(*forward);
     if (result) {
       {
         std::scoped_lock lock(mutex_);
         failures_ = 0;
       }
+      if (forward->answered.exchange(true)) return;  // late, and told so
       enter(*forward, *result);  // before the client, which may be told to end by it
       return forward->request->respond_result(*result);
     }
     const bool refused = result.error().code == ErrorCode::not_begun;
     if (!refused && static_cast<int>(result.error().code) < 0) {
+      if (forward->answered.exchange(true)) return;
       enter(*forward);
       return forward->request->respond_error(result.error());
     }
@@ -237,7 +259,8 @@ void Front::send(const std::shared_ptr<Link>& link, std::shared_ptr<Forward> for
       refused_at_ = Clock::now();
     }
     const bool unbegun = refused || (link->leaving && link->running == 0);
-    if (unbegun && forward->sends < kMaxSends) return submit(forward);
+    if (unbegun && forward->sends < kMaxSends && !forward->answered) return submit(forward);
+    if (forward->answered.exchange(true)) return;
     enter(*forward);
     forward->request->respond_tool_error(death_note(link, forward->request->name()));
   };
@@ -249,16 +272,62 @@ void Front::send(const std::shared_ptr<Link>& link, std::shared_ptr<Forward> for
       link->client->request_async(request.method(), params, std::move(handlers), std::move(meta));
 
   std::scoped_lock lock(forward->mutex);
+  forward->cancel = [weak = std::weak_ptr(link), id] {
+    if (auto alive = weak.lock()) alive->client->cancel(id);
+  };
   forward->on_stop.emplace(request.stop_token(),
-                           [this, weak = std::weak_ptr(link), call = std::weak_ptr(forward), id] {
-                             if (auto mine = call.lock()) enter(*mine);
-                             if (auto alive = weak.lock()) alive->client->cancel(id);
+                           [this, call = std::weak_ptr(forward), cancel = forward->cancel] {
+                             if (auto mine = call.lock()) {
+                               enter(*mine);
+                               forget_call(*mine);
+                             }
+                             cancel();
                            });
+}
+
+// A name for it that no other front's call has; a call that is sent again keeps it.
+std::string Front::name_call(const std::shared_ptr<Forward>& forward) {
+  std::scoped_lock lock(mutex_);
+  if (forward->call.empty()) forward->call = fmt::format("{}-{}", session_, next_call_++);
+  limited_[forward->call] = forward;
+  return forward->call;
+}
+
+void Front::forget_call(Forward& forward) {
+  if (forward.call.empty()) return;
+  std::scoped_lock lock(mutex_);
+  limited_.erase(forward.call);
+}
+
+// It was told to stop and goes on: its caller gets an answer, and its worker is replaced, as after
+// any cancellation that is ignored.
+void Front::on_late(const std::string& call) {
+  std::shared_ptr<Forward> forward;
+  {
+    std::scoped_lock lock(mutex_);
+    if (const auto found = limited_.find(call); found != limited_.end()) {
+      forward = found->second.lock();
+      limited_.erase(found);
+    }
+  }
+  if (!forward) return;  // another front's, or its answer came after all
+  std::function<void()> cancel;
+  {
+    std::scoped_lock lock(forward->mutex);
+    if (!forward->on_stop) return;
+    cancel = forward->cancel;
+  }
+  if (forward->answered.exchange(true)) return;
+  cancel();
+  enter(*forward);
+  forward->request->respond_tool_error(
+      late_text(forward->request->name(), forward->limit_s) +
+      " and does not end; its worker is replaced. Calls of others that run there still end");
 }
 
 std::string Front::death_note(const std::shared_ptr<Link>& link, const std::string& tool) const {
   std::string how = link->process ? link->process->ending(std::chrono::milliseconds(500)) : "";
-  const RuntimeFolder folder = RuntimeFolder::at(launcher_.key());
+  const RuntimeFolder folder = RuntimeFolder::at(link->launcher->key());
   const std::string log = folder.log_tail();
   if (const size_t at = log.rfind("fatal: the worker "); at != log.npos) {
     const std::string line = log.substr(at + 18, log.find('\n', at) - at - 18);
@@ -279,7 +348,7 @@ std::string Front::death_note(const std::shared_ptr<Link>& link, const std::stri
 void Front::on_closed(const std::shared_ptr<Link>& link) {
   link->closed = true;
   std::scoped_lock lock(mutex_);
-  if (!link->leaving || link->running > 0) {
+  if (!link->replaced && (!link->leaving || link->running > 0)) {
     // A worker that dies again and again right after its start is started less and less often.
     failures_ = Clock::now() - link->since < std::chrono::seconds(10) ? failures_ + 1 : 1;
     last_failure_ = fmt::format("The worker (pid {}) died.", link->pid);
@@ -291,11 +360,26 @@ void Front::on_closed(const std::shared_ptr<Link>& link) {
 // A worker that died left its connection file and socket; the log stays for whoever asks why.
 void Front::tidy_after(const Link& link) const {
   if (link.process) link.process->ending(std::chrono::seconds(1));
-  const RuntimeFolder folder = RuntimeFolder::at(launcher_.key());
+  const RuntimeFolder folder = RuntimeFolder::at(link.launcher->key());
   auto file_lock = folder.lock();
   if (!file_lock || !process_began(link.pid).empty()) return;
   const auto connection = folder.read_connection();
   if (connection && connection->pid == link.pid) folder.remove(false);
+}
+
+// How a start goes that takes long. The numbers stay below any that comes from a worker.
+void Front::tell_waiting(std::string_view what) {
+  std::list<std::shared_ptr<Forward>> told;
+  {
+    std::scoped_lock lock(mutex_);
+    told = waiting_;
+    ++notes_;
+  }
+  for (auto& forward : told) {
+    if (forward->request->wants_progress() && !forward->request->stop_token().stop_requested())
+      forward->request->progress(
+          {{"progress", static_cast<double>(notes_) * 1e-15}, {"message", std::string(what)}});
+  }
 }
 
 // Gives the link up: calls go to a new one. It is destroyed later and elsewhere, since its own
@@ -360,9 +444,40 @@ void Front::connect_loop() {
   }
 }
 
+void Front::refuse(const std::string& why) {
+  std::scoped_lock lock(mutex_);
+  refusal_ = why;
+  if (link_) link_->leaving = true;
+  wake_.notify_all();
+}
+
+void Front::change(SandboxConfig config) {
+  std::shared_ptr<Link> old;
+  {
+    std::scoped_lock lock(mutex_);
+    auto fresh = std::make_shared<Launcher>(std::move(config));
+    const bool same = fresh->key() == launcher_->key();
+    launcher_ = std::move(fresh);
+    refusal_.clear();
+    retry_at_ = {};  // whatever failed may be mended
+    if (same || !link_) return;
+    old = link_;
+    old->replaced = true;
+    old->running = 1;  // it is not known what it had begun: nothing is sent twice
+    old->leaving = true;
+    wake_.notify_all();
+  }
+  old->client->request_async("gpumcp/stop", "", {.on_result = [](auto) {}});
+}
+
 void Front::connect(std::unique_lock<std::mutex>& lock) {
   lock.unlock();
+  if (options_.before_connect) options_.before_connect();
   auto link = std::make_shared<Link>();
+  lock.lock();
+  link->launcher = launcher_;
+  if (!refusal_.empty()) return fail_waiting(lock, std::string(refusal_));
+  lock.unlock();
   mcp::ClientOptions client_options{.connect_timeout = std::chrono::seconds(10)};
   client_options.on_closed = [this, weak = std::weak_ptr(link)] {
     if (auto alive = weak.lock()) on_closed(alive);
@@ -370,8 +485,12 @@ void Front::connect(std::unique_lock<std::mutex>& lock) {
   client_options.on_notification = [this, weak = std::weak_ptr(link)](const std::string& method,
                                                                       std::string_view params) {
     auto alive = weak.lock();
-    if (!alive || method != kLeavingNotification) return;
+    if (!alive || (method != kLeavingNotification && method != kLateNotification)) return;
     auto json = mcp::parse_json(params);
+    if (method == kLateNotification) {
+      if (json && json->is_object()) on_late(json->value("call", ""));
+      return;
+    }
     std::scoped_lock guard(mutex_);
     // Unreadable counts as running: then nothing is sent twice.
     alive->running = json && json->is_object() && json->contains("running") &&
@@ -381,7 +500,8 @@ void Front::connect(std::unique_lock<std::mutex>& lock) {
     alive->leaving = true;
     wake_.notify_all();
   };
-  auto attached = launcher_.attach(std::move(client_options));
+  auto attached = link->launcher->attach(std::move(client_options),
+                                         [this](std::string_view what) { tell_waiting(what); });
   lock.lock();
   if (attached && attached->pid == refused_pid_ && Clock::now() - refused_at_ < kLeavingPatience) {
     lock.unlock();
@@ -394,7 +514,7 @@ void Front::connect(std::unique_lock<std::mutex>& lock) {
     link->client = std::move(attached->client);
     link->process = std::move(attached->process);
     link->pid = attached->pid;
-    const auto& idle_s = options_.config.idle_s;
+    const auto& idle_s = link->launcher->config().idle_s;
     std::string params = fmt::format(R"("idle_s":{})", idle_s ? fmt::to_string(*idle_s) : "null");
     if (!options_.ledger.empty()) params += R"(,"ledger":)" + json_string(options_.ledger.string());
     link->client->request_async(kAttachMethod, params, {.on_result = [](auto) {}});
@@ -404,13 +524,17 @@ void Front::connect(std::unique_lock<std::mutex>& lock) {
   ++failures_;
   last_failure_ = attached.error().message;
   if (failures_ > 1) retry_at_ = Clock::now() + pause_after(failures_);
+  fail_waiting(lock, attached.error().message);
+}
+
+void Front::fail_waiting(std::unique_lock<std::mutex>& lock, const std::string& why) {
   auto failed = std::exchange(waiting_, {});
   lock.unlock();
-  spdlog::error("{}", attached.error().message);
+  spdlog::error("{}", why);
   for (auto& forward : failed) {
     enter(*forward);
     forward->request->respond_tool_error(
-        fmt::format("{} was not run: {}", forward->request->name(), attached.error().message));
+        fmt::format("{} was not run: {}", forward->request->name(), why));
   }
   lock.lock();
 }

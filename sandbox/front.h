@@ -14,7 +14,9 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -32,6 +34,8 @@ struct FrontOptions {
   std::filesystem::path
       workspace;  // where results of output "file" go; told to the worker with each call
   std::filesystem::path ledger = {};  // what calls cost is written there (ledger.h); empty: nowhere
+  // Before it looks for a worker: the last moment to change() what it is a front of.
+  std::function<void()> before_connect = {};
 };
 
 class Front {
@@ -44,6 +48,11 @@ class Front {
   // Lists the manifests' tools on the server and forwards their calls. Throws std::invalid_argument
   // if two have a tool of the same name: settle_tool_names() first.
   void attach(mcp::Server& server, std::vector<Manifest> manifests);
+  // From now on calls go to the worker of this configuration. The one of before is asked to leave;
+  // calls that run there end there.
+  void change(SandboxConfig config);
+  // From now on calls answer that they were not run, and why.
+  void refuse(const std::string& why);
   // Runs a request in the worker that did not come from a Server's client (artifact_get.h).
   void forward(std::shared_ptr<mcp::ForwardedRequest> request);
 
@@ -59,18 +68,22 @@ class Front {
   struct Link;
 
   void submit(std::shared_ptr<Forward> forward);
+  std::string name_call(const std::shared_ptr<Forward>& forward);
+  void forget_call(Forward& forward);
+  void on_late(const std::string& call);
   void enter(Forward& forward, std::string_view result = {});  // into the ledger
   void send(const std::shared_ptr<Link>& link, std::shared_ptr<Forward> forward);
   void on_closed(const std::shared_ptr<Link>& link);
   void connect_loop();
   void connect(std::unique_lock<std::mutex>& lock);
+  void fail_waiting(std::unique_lock<std::mutex>& lock, const std::string& why);
+  void tell_waiting(std::string_view what);
   void retire_link();
   void tidy_after(const Link& link) const;
   void bury_links(std::unique_lock<std::mutex>& lock);
   std::string death_note(const std::shared_ptr<Link>& link, const std::string& tool) const;
 
   const FrontOptions options_;
-  Launcher launcher_;
   const std::string session_;  // random: what this front's callers keep is not another's
 
   std::atomic<bool> counting_ = false;
@@ -78,9 +91,14 @@ class Front {
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable wake_;
+  std::shared_ptr<Launcher> launcher_;           // of what it is a front of now
+  std::string refusal_;                          // why no call goes on; empty: they do
   std::shared_ptr<Link> link_;                   // the living connection
   std::vector<std::shared_ptr<Link>> retired_;   // connections that end, or ended
   std::list<std::shared_ptr<Forward>> waiting_;  // for a connection
+  // Those with a limit, by the names that the worker has for them.
+  std::map<std::string, std::weak_ptr<Forward>> limited_;
+  uint64_t next_call_ = 0, notes_ = 0;
   bool stopping_ = false;
   // Who answered last that it leaves: until it is off the map, nobody is to be sent there again.
   int refused_pid_ = 0;

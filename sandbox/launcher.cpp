@@ -18,6 +18,7 @@
 #include "mcp/spawn.h"
 #include "sandbox/ledger.h"
 #include "sandbox/manifest.h"
+#include "sandbox/worker.h"
 
 namespace gpumcp::sandbox {
 using mcp::ErrorCode;
@@ -62,15 +63,16 @@ std::vector<std::string> worker_environment() {
   return mcp::environment_with(changes);
 }
 
-// Reads what the child says until it closes the pipe or says "ready\n".
-std::string read_ready(int fd, double limit_s) {
+// Reads what the child says until it closes the pipe or says "ready\n". Notes go to `on_note`; the
+// limit is for its silence.
+std::string read_ready(int fd, double limit_s, const Launcher::OnNote& on_note) {
+  using Clock = std::chrono::steady_clock;
+  using std::chrono::milliseconds;
+  const auto limit = milliseconds(static_cast<int64_t>(std::min(limit_s, 1e9) * 1000));
   std::string text;
-  const auto deadline =
-      std::chrono::steady_clock::now() +
-      std::chrono::milliseconds(static_cast<int64_t>(std::min(limit_s, 1e9) * 1000));
+  auto deadline = Clock::now() + limit;
   while (!text.ends_with("ready\n")) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-        deadline - std::chrono::steady_clock::now());
+    const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
     pollfd fds{fd, POLLIN, 0};
     const int wait_ms = static_cast<int>(std::clamp<int64_t>(left.count(), 0, 3'600'000));
     if (wait_ms == 0) return fmt::format("it did not answer within {} s (start_timeout)", limit_s);
@@ -80,6 +82,12 @@ std::string read_ready(int fd, double limit_s) {
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) break;
     text.append(buffer, static_cast<size_t>(n));
+    for (size_t end = 0; text.starts_with(kStartNote) && (end = text.find('\n')) != text.npos;
+         text.erase(0, end + 1)) {
+      deadline = Clock::now() + limit;
+      if (on_note)
+        on_note(std::string_view(text).substr(kStartNote.size(), end - kStartNote.size()));
+    }
   }
   return text;
 }
@@ -123,7 +131,7 @@ Stopped stop_worker(const RuntimeFolder& folder, std::chrono::milliseconds patie
   return mcp::ended_within(connection->pid, patience) ? Stopped::gone : Stopped::busy;
 }
 
-mcp::Result<Attached> Launcher::attach(mcp::ClientOptions client_options) {
+mcp::Result<Attached> Launcher::attach(mcp::ClientOptions client_options, const OnNote& on_note) {
   auto folder = RuntimeFolder::open(key_);
   if (!folder) return tl::unexpected(std::move(folder.error()));
   // Without the lock first: a living worker is the common case.
@@ -143,7 +151,7 @@ mcp::Result<Attached> Launcher::attach(mcp::ClientOptions client_options) {
                               connection->pid, client.error().message, connection->pid));
     folder->remove(false);  // its worker died
   }
-  auto process = start(*folder);
+  auto process = start(*folder, on_note);
   if (!process) return tl::unexpected(std::move(process.error()));
   auto connection = folder->read_connection();
   if (!connection)
@@ -153,7 +161,8 @@ mcp::Result<Attached> Launcher::attach(mcp::ClientOptions client_options) {
   return Attached{std::move(*client), std::move(*process), connection->pid};
 }
 
-mcp::Result<std::shared_ptr<WorkerProcess>> Launcher::start(const RuntimeFolder& folder) try {
+mcp::Result<std::shared_ptr<WorkerProcess>> Launcher::start(const RuntimeFolder& folder,
+                                                            const OnNote& on_note) try {
   for (const std::string& name : config_.secrets) {
     if (const char* value = std::getenv(name.c_str()); !value || !*value)
       return fail(
@@ -193,7 +202,7 @@ mcp::Result<std::shared_ptr<WorkerProcess>> Launcher::start(const RuntimeFolder&
   // A provider's own limit is kept behind it, by the relay.
   const double limit_s =
       config_.provider == "local" ? config_.start_timeout_s.value_or(kStartLimitS) : kStartLimitS;
-  const std::string answer = read_ready(ready.read_end(), limit_s);
+  const std::string answer = read_ready(ready.read_end(), limit_s, on_note);
   if (answer.ends_with("ready\n")) {
     spdlog::debug("started worker {}", *pid);
     return process;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <mutex>
 
@@ -43,13 +44,16 @@ class Launcher {
  public:
   explicit Launcher(SandboxConfig config) : config_(std::move(config)), key_(config_.key()) {}
   // Start or attach. `client_options` carries the callbacks of the connection to be made.
-  mcp::Result<Attached> attach(mcp::ClientOptions client_options);
+  // `on_note` hears how a start goes that takes long.
+  using OnNote = std::function<void(std::string_view what)>;
+  mcp::Result<Attached> attach(mcp::ClientOptions client_options, const OnNote& on_note = {});
 
   const SandboxConfig& config() const { return config_; }
   const std::string& key() const { return key_; }
 
  private:
-  mcp::Result<std::shared_ptr<WorkerProcess>> start(const RuntimeFolder& folder);
+  mcp::Result<std::shared_ptr<WorkerProcess>> start(const RuntimeFolder& folder,
+                                                    const OnNote& on_note);
 
   const SandboxConfig config_;
   const std::string key_;

@@ -65,6 +65,10 @@ mcp::Json ledger_line(const std::string& worker, double at, double held_s, bool 
   return {{"event", "worker"}, {"id", worker}, {"at", at}, {"held_s", held_s}, {"left", left}};
 }
 
+mcp::Json ledger_before_line(const std::string& worker, double held_s) {
+  return {{"event", "before"}, {"id", worker}, {"held_s", held_s}};
+}
+
 void read_usage(std::string_view result, LedgerCall& call) {
   std::string_view meta, usage;
   mcp::split_object(result, [&](std::string_view key, std::string_view value) {
@@ -116,6 +120,8 @@ void Ledger::add_line(const mcp::Json& line) {
                       .tokens = static_cast<std::int64_t>(number_of(line, "tokens")),
                       .cold = flag_in(line, "cold"),
                       .failed = flag_in(line, "failed")});
+  } else if (event == "before") {
+    before_.try_emplace(text_in(line, "id"), number_of(line, "held_s"));
   } else if (event == "worker") {
     const std::string id = text_in(line, "id");
     auto worker = std::find_if(workers_.begin(), workers_.end(),
@@ -151,7 +157,13 @@ LedgerSummary Ledger::summary(double begin, double end, std::optional<double> pr
   }
   for (const LedgerWorker& worker : workers_) {
     ++out.workers;
-    double held_s = worker.held_s - worker.held_before_s;
+    // From the run's beginning, not from its first front: what was loaded for it idles until then.
+    double before_s = worker.held_before_s;
+    if (const auto known = before_.find(worker.id); known != before_.end()) {
+      before_s = std::min(before_s, known->second);
+      out.before_s += before_s;
+    }
+    double held_s = worker.held_s - before_s;
     if (!worker.left && any_held) {
       held_s += std::max(0.0, end - worker.seen);
       out.estimated = true;
@@ -190,6 +202,7 @@ mcp::Json LedgerSummary::to_json() const {
                    {"gpu_held_s", milli(held_s)},
                    {"gpu_held_by_calls_s", milli(shares_s)},
                    {"gpu_idle_s", milli(idle_s)},
+                   {"gpu_held_before_s", milli(before_s)},
                    {"estimated", estimated}};
   if (price) {
     out["price_per_hour"] = *price;
@@ -213,6 +226,9 @@ std::string LedgerSummary::to_text() const {
       calls, failed ? fmt::format(" ({} failed)", failed) : "", names, wall_s, agent_s, calls_s,
       queue_s, load_s, busy_s, held_s, shares_s, idle_s,
       estimated ? "; a worker did not say when it left, so until now is assumed" : "");
+  if (before_s > 0.05)
+    out +=
+        fmt::format("  before it   {:.1f} s   held by what was loaded before the run\n", before_s);
   if (price) {
     const double saved = always_on > 0 ? 100 * (1 - cost / always_on) : 0;
     out += fmt::format(

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -47,10 +48,11 @@ struct LedgerSummary {
   double agent_s = 0;  // no call was in flight
   double calls_s = 0;  // at least one was
   double queue_s = 0, load_s = 0;
-  double busy_s = 0;       // device time, batches that several calls shared counted once
-  double shares_s = 0;     // held while calls ran
-  double held_s = 0;       // in all: what a GPU is paid for
-  double idle_s = 0;       // held with no call of this ledger
+  double busy_s = 0;    // device time, batches that several calls shared counted once
+  double shares_s = 0;  // held while calls ran
+  double held_s = 0;    // in all: what a GPU is paid for
+  double idle_s = 0;    // held with no call of this ledger
+  double before_s = 0;  // held before the run by workers that it found: by what was loaded for it
   bool estimated = false;  // a worker never said how long it held: until now is assumed
   std::size_t calls = 0, failed = 0, cold = 0, workers = 0;
   std::int64_t tokens = 0;
@@ -74,6 +76,7 @@ class Ledger {
   LedgerSummary summary(double begin, double end, std::optional<double> price = {}) const;
 
  private:
+  std::map<std::string, double> before_;  // what workers had held when the run began
   std::vector<LedgerCall> calls_;
   std::vector<LedgerWorker> workers_;
 };
@@ -81,6 +84,8 @@ class Ledger {
 // Lines of the file.
 mcp::Json ledger_line(const LedgerCall& call);
 mcp::Json ledger_line(const std::string& worker, double at, double held_s, bool left);
+// Of a worker that lives as the run begins. It counts if the run comes to use that one.
+mcp::Json ledger_before_line(const std::string& worker, double held_s);
 // The usage that a tools/call result carries in its _meta, as far as it does. `result` is its JSON.
 void read_usage(std::string_view result, LedgerCall& call);
 // Appends to a file that is there; one that is gone belongs to a run that is over.

@@ -70,6 +70,17 @@ fs::path interface_folder() {
 
 }  // namespace
 
+std::vector<fs::path> source_files(const std::vector<Manifest>& manifests) {
+  std::vector<fs::path> out;
+  for (const Manifest& manifest : manifests) {
+    out.push_back(manifest.library);
+    if (manifest.dependencies.empty())
+      out.push_back(fs::path(manifest.library).replace_extension(".json"));
+    out.insert(out.end(), manifest.dependencies.begin(), manifest.dependencies.end());
+  }
+  return out;
+}
+
 fs::path program_path() {
   static const fs::path found = [] {
     std::error_code error;

@@ -39,6 +39,10 @@ mcp::Result<Manifest> make_manifest(const std::filesystem::path& library);
 // child.
 mcp::Result<Manifest> load_manifest(const std::filesystem::path& library);
 
+// All files that these are read from: of a source file what it imports too, of a library also the
+// file beside it.
+std::vector<std::filesystem::path> source_files(const std::vector<Manifest>& manifests);
+
 // The gpumcp program: this one; in another program that uses this library, $GPUMCP_PROGRAM, or the
 // gpumcp beside that program, or on PATH.
 std::filesystem::path program_path();

@@ -170,11 +170,17 @@ std::vector<std::string> Provider::start_command(const SandboxConfig& config,
       out.insert(out.end(), worker.begin(), worker.end());
       continue;
     }
+    if (word == "{system_packages}") {
+      out.insert(out.end(), config.system_packages.begin(), config.system_packages.end());
+      continue;
+    }
     std::string filled = word;
     std::string line;
     for (auto& one : worker_words())
       line += fmt::format("{}{}", line.empty() ? "" : " ", shell_word(one));
     replace_all(filled, "{worker}", line);  // within a word: for a shell there
+    replace_all(filled, "{system_packages}",
+                fmt::format("{}", fmt::join(config.system_packages, " ")));
     replace_all(filled, "{program}", program_path().string());
     replace_all(filled, "{key}", config.key());
     replace_all(filled, "{gpu}", config.gpu);

@@ -7,7 +7,8 @@
 //   slurm[:SRUN OPTIONS]     a job step of srun, for as long as the worker is needed
 //   command:TEMPLATE         words, quoted as in a shell but run by none; {worker} stands for the
 //                            worker's own command line, {program} for this program, {key}, {gpu},
-//                            {gpu_count} and {device} for what the sandbox is
+//                            {gpu_count} and {device} for what the sandbox is, {system_packages}
+//                            for the packages that it needs (its worker looks for them itself)
 #pragma once
 
 #include <optional>

@@ -12,6 +12,7 @@
 #include "sandbox/callback.h"
 #include "sandbox/carried.h"
 #include "sandbox/subprocess.h"
+#include "sandbox/tool_guard.h"
 #include "sandbox/worker.h"
 
 namespace gpumcp::sandbox {
@@ -157,6 +158,7 @@ Relay::Relay(SandboxConfig config, Provider provider, std::vector<Manifest> mani
 Relay::~Relay() { stop(); }
 
 void Relay::attach(mcp::Server& server) {
+  server_ = &server;
   bool first = true;
   for (const Manifest& manifest : manifests_) {
     server.add_forwarded(
@@ -369,9 +371,10 @@ std::string Relay::start_once(bool& missing) {
   }
   callback.reset();
   mcp::ClientOptions options{.info = {"gpumcp relay", GPUMCP_VERSION}};
-  options.on_notification = [this](const std::string& method, std::string_view) {
+  options.on_notification = [this](const std::string& method, std::string_view params) {
     // A job that is nearly over: what comes from now on goes to another, by another relay.
     if (method == kLeavingNotification) tell_over();
+    if (method == kLateNotification && server_) server_->notify_all(method, params);
   };
   options.era = mcp::Era::modern;
   options.connect_timeout = std::chrono::seconds(60);

@@ -78,6 +78,7 @@ class Relay {
   std::chrono::steady_clock::duration held_{};
   std::optional<std::chrono::steady_clock::time_point> held_since_;
 
+  mcp::Server* server_ = nullptr;  // whose peers the calls come from; set before there are any
   std::atomic<bool> told_over_ = false;
   std::thread thread_;
 };

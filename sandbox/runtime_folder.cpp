@@ -96,9 +96,18 @@ mcp::Result<RuntimeFolder::Lock> RuntimeFolder::lock() const {
 }
 
 std::optional<ConnectionFile> RuntimeFolder::read_connection() const {
-  std::ifstream file(path_ / "worker.json");
-  if (!file) return std::nullopt;
-  const std::string text((std::istreambuf_iterator<char>(file)), {});
+  // Whoever may write it says whom to trust and whom to signal: ours alone, and no link.
+  const int fd =
+      ::open((path_ / "worker.json").c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (fd < 0) return std::nullopt;
+  struct stat info{};
+  std::string text;
+  if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_uid == geteuid()) {
+    char buffer[4096];
+    for (ssize_t n = 0; text.size() < 65536 && (n = ::read(fd, buffer, sizeof buffer)) > 0;)
+      text.append(buffer, static_cast<size_t>(n));
+  }
+  ::close(fd);
   auto json = mcp::parse_json(text);
   if (!json || !json->is_object()) return std::nullopt;
   try {

@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "sandbox/files.h"
+#include "sandbox/system_packages.h"
 
 namespace gpumcp::sandbox {
 namespace {
@@ -110,10 +111,23 @@ std::string adapter_problem(const ModelConfig& model) {
 }
 
 std::string SandboxConfig::problem() const {
-  if (device != "auto" && device != "cpu" && device != "cuda" && !device.starts_with("cuda:"))
+  const auto is_number = [](std::string_view text) {
+    return !text.empty() && text.size() <= 4 && text.find_first_not_of("0123456789") == text.npos;
+  };
+  if (device != "auto" && device != "cpu" && device != "cuda" &&
+      !(device.starts_with("cuda:") && is_number(std::string_view(device).substr(5))))
     return fmt::format("device {}: expected auto, cpu, cuda or cuda:N", device);
   if (gpu_count < 0 || threads < 0)
     return fmt::format("gpu_count {} and threads {}: expected 0 or more", gpu_count, threads);
+  // It goes into commands of providers, and where a template says so before a shell.
+  if (gpu.starts_with('-') || gpu.size() > 100 ||
+      gpu.find_first_not_of(
+          "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:/+-") != gpu.npos)
+    return fmt::format(
+        "gpu \"{}\": expected a kind of GPU, as a100, of letters, digits and . _ : / + -", gpu);
+  for (const std::string& name : system_packages) {
+    if (std::string problem = system_package_problem(name); !problem.empty()) return problem;
+  }
   for (const double seconds : {call_timeout_s, load_timeout_s, start_timeout_s.value_or(1)}) {
     if (!(seconds > 0))
       return fmt::format("a timeout of {} s: expected more than 0, or never", seconds);
@@ -171,6 +185,7 @@ Json SandboxConfig::to_json() const {
   if (warm_idle_s) json["warm_idle_s"] = time_json(*warm_idle_s);
   for (auto& [name, seconds] : model_idle_of) json["model_idle_of"][name] = time_json(seconds);
   if (!pin.empty()) json["pin"] = pin;
+  if (!system_packages.empty()) json["system_packages"] = system_packages;
   if (!isolate.empty()) {
     json["isolate"] = isolate;
     json["network"] = network;
@@ -188,6 +203,7 @@ SandboxConfig SandboxConfig::from_json(const Json& json) try {
   for (auto& model : json.at("models")) config.models.push_back(model_of(model));
   config.dependencies = paths_of(json.value("dependencies", Json::array()));
   config.python_packages = json.value("python_packages", std::vector<std::string>{});
+  config.system_packages = json.value("system_packages", std::vector<std::string>{});
   config.python_version = json.value("python_version", "");
   config.env = json.value("env", std::map<std::string, std::string>{});
   config.secrets = json.value("secrets", std::vector<std::string>{});

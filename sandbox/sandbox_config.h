@@ -36,6 +36,7 @@ struct SandboxConfig {
   // ("3.11") or an interpreter's path, variables, and the names of variables of the environment
   // that hold secrets. Values of secrets are not in here.
   std::vector<std::string> python_packages = {};
+  std::vector<std::string> system_packages = {};  // of any interface (system_packages.h)
   std::string python_version = {};
   std::map<std::string, std::string> env = {};
   std::vector<std::string> secrets = {};

@@ -5,6 +5,8 @@
 #include <toml++/toml.h>
 #include <set>
 
+#include "sandbox/system_packages.h"
+
 namespace gpumcp::sandbox {
 namespace fs = std::filesystem;
 namespace {
@@ -140,14 +142,19 @@ SandboxFile read_tables(const Reader& reader, const toml::table& root) {
   if (const toml::node* node = root.get("sandbox")) {
     const toml::table* sandbox = node->as_table();
     if (!sandbox) reader.wrong(node, "sandbox: expected a table, [sandbox]");
-    reader.check_keys(*sandbox, {"name",          "provider",     "gpu",
-                                 "gpu_count",     "device",       "idle",
-                                 "threads",       "call_timeout", "load_timeout",
-                                 "start_timeout", "cancel_grace", "device_memory",
-                                 "host_memory",   "model_idle",   "warm_idle",
-                                 "workspace",     "python",       "python_packages",
-                                 "secrets",       "env",          "isolate",
-                                 "network",       "read",         "write"});
+    reader.check_keys(*sandbox, {"name",         "provider",
+                                 "gpu",          "gpu_count",
+                                 "device",       "idle",
+                                 "threads",      "call_timeout",
+                                 "load_timeout", "start_timeout",
+                                 "cancel_grace", "device_memory",
+                                 "host_memory",  "model_idle",
+                                 "warm_idle",    "workspace",
+                                 "python",       "python_packages",
+                                 "secrets",      "env",
+                                 "isolate",      "system_packages",
+                                 "network",      "read",
+                                 "write"});
     out.name = reader.text(*sandbox, "name");
     out.provider = reader.text(*sandbox, "provider");
     out.gpu = reader.text(*sandbox, "gpu");
@@ -168,6 +175,11 @@ SandboxFile read_tables(const Reader& reader, const toml::table& root) {
     if (auto python = reader.text(*sandbox, "python"))
       out.python = python->find('/') == python->npos ? *python : reader.full(*python);
     out.python_packages = reader.texts(*sandbox, "python_packages");
+    out.system_packages = reader.texts(*sandbox, "system_packages");
+    for (const std::string& name : out.system_packages) {
+      if (std::string problem = system_package_problem(name); !problem.empty())
+        reader.wrong(sandbox->get("system_packages"), problem);
+    }
     out.secrets = reader.texts(*sandbox, "secrets");
     out.env = reader.variables(*sandbox, "env");
     if (const toml::node* isolate = sandbox->get("isolate")) {

@@ -19,6 +19,7 @@
 //   workspace = "work"
 //   python = "3.11"
 //   python_packages = ["torch", "transformers"]
+//   system_packages = ["libsndfile1"] # of the machine where the worker runs
 //   secrets = ["HF_TOKEN"]
 //   isolate = true                    # interfaces reach only what they need and what these say;
 //   network = false                   # true is "auto": "bubblewrap" or "landlock", whichever works
@@ -73,7 +74,7 @@ struct SandboxFile {
   std::optional<std::string> call_timeout, load_timeout, start_timeout, warm_idle, device_memory,
       host_memory;
   std::vector<std::string> model_idle, pin;  // S or NAME=S; NAME
-  std::vector<std::string> python_packages, secrets;
+  std::vector<std::string> python_packages, system_packages, secrets;
   std::map<std::string, std::string> env;
   std::vector<ModelConfig> models;
   std::vector<Interface> interfaces;

@@ -19,10 +19,9 @@ using mcp::fail;
 namespace {
 
 fs::path records_folder() { return cache_folder() / "sandboxes"; }
-fs::path record_file(const std::string& name) { return records_folder() / (name + ".json"); }
 
 std::optional<SandboxRecord> read_record(const std::string& name) {
-  const auto json = mcp::parse_json(read_file(record_file(name)));
+  const auto json = mcp::parse_json(read_file(record_path(name)));
   if (!json || !json->is_object()) return std::nullopt;
   try {
     return SandboxRecord{.name = name,
@@ -39,6 +38,8 @@ bool abandoned(const SandboxRecord& record) {
 }
 
 }  // namespace
+
+fs::path record_path(const std::string& name) { return records_folder() / (name + ".json"); }
 
 std::string process_began(int pid) {
   const std::string stat = read_file(fmt::format("/proc/{}/stat", pid));
@@ -65,7 +66,7 @@ std::string check_sandbox_name(const std::string& name) {
 }
 
 mcp::Result<void> save_record(const SandboxRecord& record) {
-  const fs::path file = record_file(record.name);
+  const fs::path file = record_path(record.name);
   const fs::path fresh = fmt::format("{}.{}", file.string(), getpid());
   std::error_code error;
   fs::create_directories(records_folder(), error);
@@ -118,6 +119,6 @@ std::vector<std::string> list_records() {
   return out;
 }
 
-void remove_record(const std::string& name) { ::unlink(record_file(name).c_str()); }
+void remove_record(const std::string& name) { ::unlink(record_path(name).c_str()); }
 
 }  // namespace gpumcp::sandbox

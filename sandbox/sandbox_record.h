@@ -27,6 +27,8 @@ mcp::Result<void> save_record(const SandboxRecord& record);
 // Error invalid_params names the sandboxes that there are.
 mcp::Result<SandboxRecord> load_record(const std::string& name);
 std::vector<std::string> list_records();
+// Where it lies, of a name that was checked.
+std::filesystem::path record_path(const std::string& name);
 void remove_record(const std::string& name);
 
 // When a process began, in the kernel's ticks; empty: none runs.

@@ -134,31 +134,8 @@ std::vector<std::string> words_of_hidden(const std::vector<ModelConfig>& models)
   return out;
 }
 
-mcp::ToolHandler RenamingRegistry::hiding(mcp::ToolHandler handler) const {
-  if (hidden_.empty()) return handler;
-  return [handler = std::move(handler), words = hidden_](const mcp::Json& arguments,
-                                                         mcp::Context& context) {
-    auto hide = [&](std::string text) {
-      for (const std::string& word : words) {
-        for (size_t at = 0; (at = text.find(word, at)) != text.npos; at += 5)
-          text.replace(at, word.size(), "model");
-      }
-      return text;
-    };
-    try {
-      mcp::CallToolResult result = handler(arguments, context);
-      result.structuredContent = hide(std::move(result.structuredContent));
-      for (mcp::ContentBlock& block : result.content) {
-        if (auto* text = std::get_if<mcp::TextContent>(&block.value))
-          text->text = hide(std::move(text->text));
-      }
-      return result;
-    } catch (const mcp::ProtocolError&) {
-      throw;
-    } catch (const std::exception& e) {
-      throw mcp::ToolError(hide(e.what()));
-    }
-  };
+mcp::ToolHandler RenamingRegistry::guarded(mcp::ToolHandler handler) const {
+  return guard_ ? guard_->wrap(std::move(handler)) : handler;
 }
 
 mcp::Tool RenamingRegistry::renamed(mcp::Tool tool) const {
@@ -167,10 +144,10 @@ mcp::Tool RenamingRegistry::renamed(mcp::Tool tool) const {
 }
 
 void RenamingRegistry::add_tool(mcp::Tool tool, mcp::ToolHandler handler) {
-  target_.add_tool(renamed(std::move(tool)), hiding(std::move(handler)));
+  target_.add_tool(renamed(std::move(tool)), guarded(std::move(handler)));
 }
 void RenamingRegistry::add_typed_tool(mcp::Tool tool, mcp::ToolHandler handler) {
-  target_.add_typed_tool(renamed(std::move(tool)), hiding(std::move(handler)));
+  target_.add_typed_tool(renamed(std::move(tool)), guarded(std::move(handler)));
 }
 void RenamingRegistry::add_resource(mcp::Resource resource, mcp::ResourceReader reader) {
   target_.add_resource(std::move(resource), std::move(reader));

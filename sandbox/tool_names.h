@@ -13,6 +13,7 @@
 #include "mcp/registry.h"
 #include "sandbox/manifest.h"
 #include "sandbox/sandbox_config.h"
+#include "sandbox/tool_guard.h"
 
 namespace gpumcp::sandbox {
 
@@ -38,11 +39,10 @@ std::vector<std::string> words_of_hidden(const std::vector<ModelConfig>& models)
 // A Registry that adds to another one, tools under other names. What is not renamed keeps its name.
 class RenamingRegistry final : public mcp::Registry {
  public:
-  explicit RenamingRegistry(mcp::Registry& target) : target_(target) {}
+  explicit RenamingRegistry(mcp::Registry& target, ToolGuard* guard = nullptr)
+      : target_(target), guard_(guard) {}
   // For what is added from now on.
   void rename(ToolNames names) { names_ = std::move(names); }
-  // What results and errors of tools added from now on say instead of these words: "model".
-  void hide(std::vector<std::string> words) { hidden_ = std::move(words); }
 
   void add_tool(mcp::Tool tool, mcp::ToolHandler handler) override;
   void add_typed_tool(mcp::Tool tool, mcp::ToolHandler handler) override;
@@ -51,11 +51,11 @@ class RenamingRegistry final : public mcp::Registry {
 
  private:
   mcp::Tool renamed(mcp::Tool tool) const;
-  mcp::ToolHandler hiding(mcp::ToolHandler handler) const;
+  mcp::ToolHandler guarded(mcp::ToolHandler handler) const;
 
   mcp::Registry& target_;
+  ToolGuard* guard_;  // of all calls; may be null
   ToolNames names_;
-  std::vector<std::string> hidden_;
 };
 
 }  // namespace gpumcp::sandbox

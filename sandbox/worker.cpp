@@ -13,6 +13,7 @@
 #include "sandbox/host_library.h"
 #include "sandbox/isolation.h"
 #include "sandbox/manifest.h"
+#include "sandbox/system_packages.h"
 #include "sandbox/worker_life.h"
 
 namespace gpumcp::sandbox {
@@ -110,6 +111,18 @@ void report(int ready_fd, std::string_view text) {
   ::close(ready_fd);
 }
 
+// The system's packages, before anything is isolated. Where a relay runs the calls, its worker
+// elsewhere looks after them.
+mcp::Result<void> prepare_system(const SandboxConfig& config, int progress_fd) {
+  if (config.provider != "local") return {};
+  return ensure_system_packages(config.system_packages, geteuid() == 0, [&](std::string_view what) {
+    spdlog::info("{}", what);
+    if (progress_fd <= 2) return;
+    const std::string line = fmt::format("{}{}\n", kStartNote, what);
+    [[maybe_unused]] auto n = ::write(progress_fd, line.data(), line.size());
+  });
+}
+
 // The first line of stdin, byte by byte, so that the protocol finds the rest.
 std::string read_first_line() {
   std::string line;
@@ -153,6 +166,8 @@ int run_carried_worker() {
         spdlog::warn("no connection back ({}); the pipe is used", connected.error().message);
     }
     WorkerOptions options{.config = unpack_config(line), .config_stdin = true, .stdio = true};
+    // What is printed comes to the relay, which tells it to who waits.
+    if (auto ok = prepare_system(options.config, 2); !ok) return fail(ok.error().message);
     auto [how, scratch] = isolate(options.config, nullptr);
     Worker* worker = new Worker(options);
     worker->set_isolation(how, scratch);
@@ -185,6 +200,7 @@ int run_worker(const WorkerOptions& options) {
     folder = std::move(*opened);
   }
   std::pair<std::string, std::filesystem::path> isolation;
+  if (auto ok = prepare_system(options.config, options.ready_fd); !ok) return fail(ok.error());
   try {
     isolation = isolate(options.config, folder ? &*folder : nullptr);
   } catch (const std::exception& e) {

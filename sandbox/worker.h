@@ -11,6 +11,8 @@
 // left or was stopped, 1 could not start, 3 replaced because of a call that would not end.
 #pragma once
 
+#include <string_view>
+
 #include "mcp/protocol.h"
 #include "sandbox/runtime_folder.h"
 #include "sandbox/sandbox_config.h"
@@ -30,10 +32,13 @@ inline constexpr const char* kAttachMethod = "gpumcp/attach";
 // is the worker's own word that it is ready, or why not. No agent sees it.
 mcp::Tool load_tool();
 
+inline constexpr std::string_view kStartNote = "~ ";
+
 struct WorkerOptions {
   SandboxConfig config;
-  int ready_fd =
-      -1;  // "ready\n" is written there once the worker can be reached, else an error text
+  // "ready\n" is written there once the worker can be reached, else an error text; before that
+  // lines of kStartNote and how it goes.
+  int ready_fd = -1;
   bool config_stdin = false;  // the configuration is stdin's first line (carried.h); implies stdio
   bool stdio = false;  // serve stdin and stdout instead of a socket, for hosts that want no front
 };

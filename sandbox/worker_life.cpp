@@ -95,7 +95,11 @@ Worker::Worker(const WorkerOptions& options)
                .max_calls_per_session = std::numeric_limits<size_t>::max(),
                .on_change = [this] { pulse_.beat(); },
                .max_tasks = 0}),
-      registry_(server_),
+      guard_(std::chrono::milliseconds(static_cast<int64_t>(config_.cancel_grace_s * 1000)),
+             [this](const std::string& call) {
+               server_.notify_all(kLateNotification, mcp::to_text({{"call", call}}));
+             }),
+      registry_(server_, &guard_),
       host_(registry_, plugin_options(config_), !options.stdio),
       for_fronts_(!options.stdio || options.config_stdin),
       ledger_id_(fmt::format("{}-{:.3f}", getpid(), ledger_now())) {
@@ -110,10 +114,10 @@ Worker::Worker(const WorkerOptions& options)
 mcp::Result<void> Worker::load() {
   if (auto ok = config_.provider == "local" ? load_interfaces() : load_relay(); !ok) return ok;
   if (for_fronts_ && !relay_)
-    server_.add_tool(load_tool(), [this](const mcp::Json&, mcp::Context& context) {
+    server_.add_tool(load_tool(), guard_.wrap([this](const mcp::Json&, mcp::Context& context) {
       host_.load(context);
       return mcp::CallToolResult::text("everything is loaded");
-    });
+    }));
   add_methods();
   return {};
 }
@@ -136,6 +140,7 @@ mcp::Result<void> Worker::load_relay() {
 }
 
 mcp::Result<void> Worker::load_interfaces() {
+  guard_.set_words(hidden_words(config_));
   // The names depend on all interfaces; one alone has its own.
   std::vector<ToolNames> names(config_.interfaces.size());
   if (names.size() > 1) {
@@ -148,8 +153,8 @@ mcp::Result<void> Worker::load_interfaces() {
   for (size_t i = 0; i < config_.interfaces.size(); ++i) {
     const auto& library = config_.interfaces[i];
     registry_.rename(std::move(names[i]));
-    registry_.hide(words_of_hidden(config_.models));
     const auto host_library = find_host_library(library);
+    guard_.keeps_time(host_library.has_value());
     auto entry = open_plugin(host_library.value_or(library));
     if (!entry) return tl::unexpected(std::move(entry.error()));
     try {
@@ -350,6 +355,7 @@ mcp::Json Worker::status() {
   using Seconds = std::chrono::duration<double>;
   mcp::Json out = {{"pid", getpid()},
                    {"version", GPUMCP_VERSION},
+                   {"ledger_id", ledger_id_},
                    {"uptime_s", Seconds(Clock::now() - started_).count()},
                    {"calls_in_flight", server_.calls_in_flight()},
                    {"connections", server_.connections()},

@@ -102,7 +102,8 @@ class Worker {
   std::atomic<bool> serves_peer_ = false;  // over a connection of its own, not the socket
   std::atomic<double> idle_s_ = config_.idle_s.value_or(kNever);
   mcp::Server server_;
-  RenamingRegistry registry_;  // server_, with tools renamed
+  ToolGuard guard_;
+  RenamingRegistry registry_;  // server_, with tools renamed and guarded
   PluginHost host_;
   const bool for_fronts_;
   std::vector<std::unique_ptr<InterfaceHost>> interface_hosts_;

@@ -47,6 +47,17 @@ std::string random_digits(const std::filesystem::path& folder) {
   return out;
 }
 
+// Of what an interface's own process says: nothing that leads out of the folder, or hides a file.
+std::string part_of_name(std::string_view text) {
+  std::string out;
+  for (const char c : text.substr(0, 100)) {
+    const bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                      c == '_' || c == '-' || c < 0;
+    out += fine || (c == '.' && !out.empty()) ? c : '-';
+  }
+  return out.empty() ? "result" : out;
+}
+
 }  // namespace
 
 std::filesystem::path write_new_file(const std::filesystem::path& folder, std::string_view stem,
@@ -59,11 +70,11 @@ std::filesystem::path write_new_file(const std::filesystem::path& folder, std::s
   // relative to it.
   const Descriptor parent(::open(real.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (parent.get() < 0) fail(folder, errno);
-  std::string name(stem);
+  std::string name = part_of_name(stem);
   name += '-';
   name += random_digits(folder);
   name += '.';
-  name += extension;
+  name += part_of_name(extension);
   const Descriptor file(::openat(parent.get(), name.c_str(),
                                  O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (file.get() < 0) fail(folder, errno);

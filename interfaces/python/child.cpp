@@ -136,6 +136,7 @@ void Child::take(const Json& message, std::string bytes) {
   const auto found = pending_.find(message.value("id", int64_t{0}));
   if (found == pending_.end()) return;
   Pending& pending = *found->second;
+  if (pending.done) return;  // whatever more the process says of it
   if (type == "progress") {
     const Json& total = message["total"];
     pending.context.progress(message.value("progress", 0.0),

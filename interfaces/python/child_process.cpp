@@ -14,6 +14,7 @@ namespace gpumcp::python {
 namespace {
 
 using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
 constexpr int kChildSocket = 3;
 constexpr size_t kLogTail = 4000;
 

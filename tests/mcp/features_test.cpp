@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
+#include <thread>
+
 #include "tests/mcp/support.h"
 
 using namespace gpumcp::mcp;
@@ -159,6 +162,40 @@ TEST_CASE("lists come in pages, and a page goes on where the last one ended") {
     CHECK(code(peer.ask(modern("1", "tools/list", fmt::format(R"("cursor":{})", cursor)))) ==
           -32602);
   CHECK(peer.ask(modern("1", "tools/list", R"("cursor":null)")).contains("result"));
+}
+
+TEST_CASE("forwarded tools are replaced in their places, and no call ever finds none") {
+  Server server({.name = "front"});
+  const auto tool = [](const char* name, const char* description) {
+    return Tool{.name = name, .description = description, .inputSchema = {{"type", "object"}}};
+  };
+  std::atomic<int> old_calls = 0, new_calls = 0;
+  const auto answer = [](std::atomic<int>& calls) {
+    return [&calls](std::shared_ptr<ForwardedRequest> request) {
+      ++calls;
+      request->respond_tool_error("answered");
+    };
+  };
+  server.add_forwarded({tool("a", "A."), tool("b", "B."), tool("c", "C.")}, {}, answer(old_calls));
+  std::atomic<bool> done = false;
+  std::thread caller([&] {
+    Peer peer(server);
+    while (!done || new_calls == 0) {
+      const Json reply = peer.ask(modern("1", "tools/call", R"("name":"b")"));
+      CHECK(reply.contains("result"));
+    }
+  });
+  while (old_calls == 0) std::this_thread::yield();
+  server.replace_forwarded({tool("b", "New B."), tool("d", "D.")}, {"a"}, answer(new_calls));
+  done = true;
+  caller.join();
+  Peer peer(server);
+  std::string listed;
+  const Json answered = peer.ask(modern("1", "tools/list"));
+  for (auto& one : answered["result"]["tools"]) listed += one["description"].get<std::string>();
+  CHECK(listed == "New B.C.D.");
+  CHECK_THROWS_AS(server.replace_forwarded({tool("no name", "X.")}, {}, answer(new_calls)),
+                  std::invalid_argument);
 }
 
 TEST_CASE_FIXTURE(Fixture,

@@ -144,6 +144,22 @@ def test_an_interrupt_ends_everything_that_the_run_started(agents, provider):
     assert not agents.world.processes(), "no orphans, and no worker that nobody waits for"
 
 
+@pytest.mark.parametrize("idle", ["1", "never"])
+def test_a_run_that_is_killed_takes_its_agent_and_all_that_it_started_along(agents, idle):
+    """Of `gpumcp run` nothing can act any more: a process of its own stands by for that."""
+    agents.model([{"tools": [gpu("compute", seconds=600)]}, {"text": "Never."}])
+    run = agents.start(agents.interface, "--agent", "claude", "--prompt", "Go.", "--workspace", agents.workspace, "--cancel-grace", "1",
+                       "--idle", idle)
+    wait_for_call(agents, "compute")
+    pids = agents.world.processes()
+    (folder,) = {found[1] for pid in pids if (found := re.search(r"(/[\w./-]+/runs/run-\w+)", " ".join(client.command_of(pid))))}
+    assert os.path.isdir(folder)
+    run.kill()
+    run.communicate()
+    client.wait_until(lambda: not agents.world.processes(), 30, "the agent, what it started, and the worker that came with the run")
+    assert not os.path.exists(folder)
+
+
 def test_what_the_agent_left_running_is_ended_too(agents):
     left = agents.folder / "left.pid"
     code = f"import os, subprocess; open('{left}', 'w').write(str(subprocess.Popen(['sleep', '600'], start_new_session=True, " \

@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -84,6 +85,43 @@ def test_the_intro_runs_in_mcp_mode(agents, provider):
     assert "num_layers" in agents.results() and "hello world" in agents.results()
     assert "get_embedding 1, get_model_info 1" in done.stderr
     agents.world.wait_gone()
+
+
+def test_what_was_loaded_before_the_run_is_on_its_ledger(agents):
+    """serve() loads the model; the run begins later, and its bill begins with it."""
+    agents.model(library_script())
+    done = run_main(agents, intro_with_stand_ins(agents.folder) / "main.py", "--python", sys.executable,
+                    "--model", f"google/gemma-2-9b={MINILM}", "--workspace", agents.folder / "work")
+    check_library_run(agents, done, 6, 384)
+    said = done.stdout + done.stderr
+    before, held, wall = (float(re.search(pattern, said)[1]) for pattern in
+                          (r"before it +([0-9.]+) s", r"GPU held +([0-9.]+) s", r"wall time +([0-9.]+) s"))
+    assert before > 0 and held >= wall - 1, "it idles from before the run's beginning to its end, within its 60 s"
+
+
+@pytest.mark.parametrize("when", ["load", "call"])
+def test_a_program_that_is_killed_takes_its_agent_and_sandbox_along(agents, when):
+    body = "import time\n@expose\ndef wait() -> str:\n    'Waits.'\n    time.sleep(600)\n    return 'waited'\n"
+    (agents.folder / "wait.py").write_text(body + ("time.sleep(600)\n" if when == "load" else ""))
+    agents.model([{"tools": [{"server": "wait", "tool": "wait", "arguments": {}}]}, {"text": "Never."}])
+    code = f"""
+import asyncio, gpumcp
+async def main():
+    sandbox = gpumcp.ScopedSandbox(gpumcp.SandboxConfig(idle="never", python_version={sys.executable!r})).start()
+    tools = sandbox.serve({str(agents.folder / "wait.py")!r}, expose_as="mcp")
+    print("served", flush=True)
+    async for message in gpumcp.run_agent("Wait.", tools):
+        pass
+asyncio.run(main())
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], env=agents.world.env, cwd=agents.folder, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    if when == "call":
+        assert process.stdout.readline() == b"served\n"
+    agent_programs.wait_for_call(agents, "wait")
+    process.kill()
+    process.communicate()
+    client.wait_until(lambda: not agents.world.processes(), 60, "its agent, its sandbox and the worker have gone with it")
 
 
 def test_the_cpp_twin_runs_the_same_interface(agents):
@@ -177,8 +215,8 @@ with ScopedSandbox(SandboxConfig(idle=30)) as sandbox:
 
 
 def test_settings_that_nobody_knows_are_refused_in_words(world):
-    done = python(world, "from gpumcp import *\nScopedSandbox(SandboxConfig(system_packages=['git'])).start()")
-    assert "gpumcp installs none" in done.stderr
+    done = python(world, "from gpumcp import *\nScopedSandbox(SandboxConfig(system_packages=['-y'])).start()")
+    assert 'system package "-y"' in done.stderr
     done = python(world, "from gpumcp import *\nScopedSandbox(SandboxConfig(secrets=['NO_SUCH_VARIABLE'])).start()")
     assert "NO_SUCH_VARIABLE" in done.stderr
     done = python(world, "from gpumcp import *\nScopedSandbox().start()", GPUMCP_PROGRAM="/absent/gpumcp")

@@ -3,6 +3,7 @@
 import base64
 import json
 import pathlib
+import textwrap
 
 import numpy
 import pytest
@@ -88,3 +89,27 @@ def test_a_huge_result_is_kept_and_pointed_to(tools):
     words = value_of(tools.call("returns", {"what": "long text"}))
     assert words["preview"].startswith("word word") and words["bytes"] == 100_000
     assert "carries up to 6 MB" in error_of(tools.call("returns", {"what": "too much", "output": "inline"}))
+
+
+def test_a_file_lands_in_the_workspace_whatever_name_the_interfaces_process_says(world):
+    """Interface code may be isolated; its process' own words must not lead the worker out of the workspace."""
+    (world.folder / "forger.py").write_text(textwrap.dedent("""
+        import json, os
+        from gpumcp import Context
+
+        @expose
+        def forge(context: Context) -> dict:
+            text = json.dumps({"kept": {}}).encode()
+            head = {"type": "result", "id": context._id, "json_bytes": len(text), "wrapped": False, "run_ms": 1, "bytes": len(text) + 3,
+                    "blobs": [{"pointer": "/kept", "nbytes": 3, "mime_type": "x", "name": "../../.hidden/../esc ape\\n.n/y", "shape": []}]}
+            data = json.dumps(head).encode() + b"\\n" + text + b"abc"
+            assert os.write(3, data) == len(data)
+            return {}
+        """))
+    workspace = world.folder / "deep/work"
+    workspace.mkdir(parents=True)
+    front = world.serve(world.folder / "forger.py", *PYTHON, "--workspace", workspace)
+    kept = pathlib.Path(value_of(front.call("forge", {}, **{"gpumcp/output": "file"}))["kept"]["path"])
+    assert kept.parent == workspace and kept.read_bytes() == b"abc" and not kept.name.startswith("."), kept
+    assert [path for path in world.folder.rglob("*abc*")] == []
+    front.close()

@@ -88,6 +88,22 @@ TEST_CASE("what a worker held for others before is not on this bill") {
   CHECK(run.ledger.summary(1000, run.now).held_s == doctest::Approx(12));
 }
 
+TEST_CASE("what was loaded for a run before it began idles on its bill, and is told apart") {
+  FakeRun run;
+  run.ledger.add_line(sandbox::ledger_before_line("1", 6));
+  run.ledger.add_line(sandbox::ledger_before_line("another's", 1000));
+  run.think(10);
+  run.worker("1", 16);  // its first front
+  run.call(2, {.tool = "t", .gpu_s = 1, .held_s = 2});
+  run.worker("1", 19, true);
+  const auto sum = run.ledger.summary(1000, run.now);
+  CHECK(sum.held_s == doctest::Approx(13));
+  CHECK(sum.idle_s == doctest::Approx(11));
+  CHECK(sum.before_s == doctest::Approx(6));
+  CHECK(sum.to_text().find("before it   6.0 s") != std::string::npos);
+  CHECK(sum.to_json()["gpu_held_before_s"] == 6);
+}
+
 TEST_CASE("a worker that dies without a word is assumed to have held until now, and that is said") {
   FakeRun run;
   run.worker("1", 0);

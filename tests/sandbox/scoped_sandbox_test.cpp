@@ -292,5 +292,24 @@ TEST_CASE("a call that takes longer than it may is ended and says so") {
   CHECK_FALSE(sandbox.call("wait", {{"s", 0}}).isError);
 }
 
+TEST_CASE("a native tool's time is kept too, whether it looks at its context or not") {
+  Home home;
+  ScopedSandbox sandbox({.call_timeout_s = 0.3, .cancel_grace_s = 3});
+  sandbox.serve(test_tools());
+  const int worker = sandbox.status()["pid"].get<int>();
+  CHECK(text_of(sandbox.call("sleep_ms", {{"ms", 600000}})) ==
+        "sleep_ms failed: it took longer than the 0.3 s that a call may take");
+  CHECK(sandbox.status()["pid"] == worker);
+  const std::string hung = text_of(sandbox.call("hang", mcp::Json::object()));
+  CHECK(hung.find("and does not end; its worker is replaced") != std::string::npos);
+  // The worker goes a moment later; a call that it has begun in that moment may be lost with it.
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  for (bool other = false; !other;) {
+    REQUIRE(std::chrono::steady_clock::now() < limit);
+    const auto answer = sandbox.call("pid", mcp::Json::object());
+    other = !answer.isError && value_of(answer) != worker;
+  }
+}
+
 }  // namespace
 }  // namespace gpumcp::sandbox

@@ -14,6 +14,7 @@ process ends with its socket.
 import asyncio
 import ctypes
 import faulthandler
+import importlib.machinery
 import importlib.util
 import inspect
 import itertools
@@ -35,6 +36,14 @@ from gpumcp_host.results import ResultError, Writer
 ASYNC_CALLS = 64  # of one async function at once, unless it says
 MAX_SESSIONS = 1000
 SHOWN_ERROR = 2000
+
+
+class FreshLoader(importlib.machinery.SourceFileLoader):
+    """Compiles what stands in the file now. Cached bytecode is told apart by the second and the size alone, and a front
+    that follows its files loads them sooner than that."""
+
+    def get_code(self, fullname):
+        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 class Exposed:
@@ -156,7 +165,10 @@ class Runner:
         name = os.path.splitext(os.path.basename(path))[0]
         if name in sys.modules or name in getattr(sys, "stdlib_module_names", ()):
             name = "gpumcp_interface_" + name  # json.py must not stand for json
-        spec = importlib.util.spec_from_file_location(name, path)
+        machinery = importlib.machinery
+        sys.path_importer_cache[self.folder] = machinery.FileFinder(  # the files beside it too
+            self.folder, (machinery.ExtensionFileLoader, machinery.EXTENSION_SUFFIXES), (FreshLoader, machinery.SOURCE_SUFFIXES))
+        spec = importlib.util.spec_from_file_location(name, path, loader=FreshLoader(name, path))
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)

@@ -27,11 +27,14 @@ async def run_agent(prompt: str, mcp_config: Optional[Dict[str, Any]] = None, pr
     given = mcp_config or {}
     servers.update(given.get("mcpServers", given))
     shell = (session.needs_shell if session else False) if shell is None else shell
-    with tempfile.NamedTemporaryFile("w", suffix=".json", prefix="gpumcp-") as file:
+    with tempfile.NamedTemporaryFile("w", suffix=".json", prefix="gpumcp-") as file, \
+            tempfile.NamedTemporaryFile("w", suffix=".md", prefix="gpumcp-", encoding="utf-8") as told:
         json.dump({"mcpServers": servers}, file)
         file.flush()
-        command = [find_program(), "run", "--json", "--prompt-file", "-", "--agent", provider, "--mcp-config", file.name,
-                   "--workspace", session.folder if session else os.getcwd()]
+        told.write(prompt)
+        told.flush()
+        command = [find_program(), "run", "--json", "--prompt-file", told.name, "--until-stdin-ends", "--agent", provider,
+                   "--mcp-config", file.name, "--workspace", session.folder if session else os.getcwd()]
         command += ["--shell"] if shell else ["--no-shell"]
         command += [] if verbose else ["--quiet"]
         command += ["--price", str(price)] if price is not None else []
@@ -40,8 +43,6 @@ async def run_agent(prompt: str, mcp_config: Optional[Dict[str, Any]] = None, pr
         process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
                                                        limit=1 << 26)
         try:
-            process.stdin.write(prompt.encode())
-            process.stdin.close()
             async for line in process.stdout:
                 yield json.loads(line)
             code = await process.wait()
