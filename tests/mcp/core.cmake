@@ -30,6 +30,15 @@ target_compile_definitions(mcp_test PRIVATE GPUMCP_PROCESS_SERVER="$<TARGET_FILE
 add_dependencies(mcp_test mcp_process_server)
 target_link_libraries(mcp_test PRIVATE gpumcp::mcp fmt::fmt doctest_main gpumcp::build)
 test_headers(mcp_test)
+# Half of what they take to compile is the same templates; each still has its own names, so only these go together.
+set_target_properties(mcp_test PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+foreach(group IN ITEMS "message protocol client_features" "typed_tool checked_tool stand_ins" "thread_pool line_transport server"
+    "client_handlers client_lists client_param_headers" "client_process client_tasks")
+  string(REPLACE " " ";" files "${group}")
+  list(GET files 0 name)
+  list(TRANSFORM files REPLACE "(.+)" "mcp/\\1_test.cpp")
+  set_source_files_properties(${files} PROPERTIES UNITY_GROUP ${name})
+endforeach()
 add_test(NAME mcp COMMAND mcp_test)
 include(fuzz/fuzz.cmake)
 
