@@ -109,6 +109,7 @@ void Client::read_loop() {
     std::scoped_lock lock(mutex_);
     closed_ = true;
     announce = connected_;
+    if (broken) last_words_ = broken->substr(0, 400);
     why = closed_error();
     if (broken) why.message = *broken;
   }

@@ -79,7 +79,8 @@ class ProcessTransport final : public Transport {
           failed_.pop_front();
           return message;
         }
-        if (closed_ || (given_up_ && !child_)) return std::optional<std::string>();
+        if (closed_) return std::optional<std::string>();
+        if (given_up_ && !child_) return fail(ErrorCode::closed, last_end_);
         child = child_;
       }
       auto text = child->transport->read();
