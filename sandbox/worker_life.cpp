@@ -228,7 +228,7 @@ double Worker::held_s() const {
 
 int Worker::serve_connection(int fd) {
   serves_peer_ = true;
-  PreTimeout soon([this] { leave_soon("the job ends"); });
+  PreTimeout soon([this] { leave_soon("the job's time is nearly over"); });
   auto transport = mcp::make_line_transport(fd, fd, {.max_message_bytes = 256u << 20});
   mcp::ExitWatch watch([this] { server_.shut_down(); }, {.parent = true});
   server_.serve(*transport);
@@ -240,7 +240,7 @@ int Worker::serve_connection(int fd) {
 
 int Worker::serve_stdio() {
   serves_peer_ = true;
-  PreTimeout soon([this] { leave_soon("the job ends"); });
+  PreTimeout soon([this] { leave_soon("the job's time is nearly over"); });
   const int code = server_.serve_stdio();
   host_.shutdown();
   remove_scratch();
